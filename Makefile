@@ -1,0 +1,31 @@
+# `make demo` and `make test` each work alone in a fresh clone: they set up .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test quality bench clean
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: install
+	$(BIN)/pamela demo --output demo-output
+
+test: quality
+	$(BIN)/python -m pytest
+
+quality: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Accuracy on real ratings: needs PAMELA_OASIS_DIR, see benchmarks/README.md.
+bench: install
+	$(BIN)/python benchmarks/oasis.py
+
+clean:
+	rm -rf .venv build dist demo-output

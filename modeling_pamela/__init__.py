@@ -1,0 +1,44 @@
+"""
+modeling_pamela: personal taste for generative pictures.
+
+The models and their Auto classes are ready after `import modeling_pamela`; everything else is imported on first use.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from transformers import AutoConfig, AutoModel, AutoProcessor
+
+from .configuration_pamela import PamelaConfig
+from .modeling_pamela import PamelaForPersonalizedScoring, PamelaModel
+from .processing_pamela import PamelaProcessor
+
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "TasteProfile": ".taste.profile",
+}
+
+__all__ = [
+    "PamelaConfig",
+    "PamelaForPersonalizedScoring",
+    "PamelaModel",
+    "PamelaProcessor",
+    *_LAZY,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name], __name__), name)
+
+
+AutoConfig.register(PamelaConfig.model_type, PamelaConfig, exist_ok=True)
+AutoModel.register(PamelaConfig, PamelaForPersonalizedScoring, exist_ok=True)
+AutoProcessor.register(PamelaConfig, PamelaProcessor, exist_ok=True)
+# A checkpoint carries these files, so that it also loads where this package is not installed.
+PamelaConfig.register_for_auto_class()
+PamelaForPersonalizedScoring.register_for_auto_class("AutoModel")
+PamelaProcessor.register_for_auto_class()

@@ -1,0 +1,25 @@
+"""`pamela embed`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def embed(
+    folder: Annotated[Path, typer.Argument(help="A data folder (see `pamela data import`).")],
+    image_encoder: Annotated[str | None, typer.Option(help="Picture encoder; the embedded one by default.")] = None,
+    text_encoder: Annotated[str | None, typer.Option(help="Prompt encoder.")] = None,
+    profile_encoder: Annotated[str | None, typer.Option(help="Encoder of demographics and metadata.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts a forward pass.")] = 32,
+    device: Annotated[str, typer.Option(help="Where to encode, e.g. cpu or cuda.")] = "cpu",
+) -> None:
+    """Encode a data folder's pictures and texts once. Interrupted, it goes on where it stopped."""
+    from ..data.embed import embed_folder
+    from ..data.folder import DataFolder
+    from ..training.recipes import RECIPES
+
+    given = {"image_encoder": image_encoder, "text_encoder": text_encoder, "profile_encoder": profile_encoder}
+    config = RECIPES["posterior"].config(**{name: value for name, value in given.items() if value})
+    encoded = embed_folder(DataFolder(folder), config, batch_size, device)
+    typer.echo("Encoded now: " + ", ".join(f"{number} {what}" for what, number in encoded.items()))

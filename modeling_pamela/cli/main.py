@@ -1,0 +1,43 @@
+"""The command line application: its commands, and how errors reach a person."""
+
+import sys
+from typing import Any
+
+import typer
+
+from ..data.files import DataError
+from ..encoders_pamela import EncoderError
+from ..taste.profile import ProfileError
+from .data import data_app
+from .embed import embed
+from .evaluate import evaluate
+from .score import score
+from .train import train
+
+
+__all__ = ["app"]
+
+
+class PamelaApp(typer.Typer):
+    """Errors that say what to do are shown as they are; a traceback is kept for what nobody foresaw."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except (DataError, EncoderError, ProfileError, OSError) as error:
+            typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
+            sys.exit(1)
+
+
+app = PamelaApp(
+    name="pamela",
+    help="Personal taste for generative pictures.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(data_app, name="data")
+app.command()(embed)
+app.command()(train)
+app.command()(score)
+app.command()(evaluate)

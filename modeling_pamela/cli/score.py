@@ -1,0 +1,134 @@
+"""`pamela score`"""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+
+import typer
+
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..modeling_pamela import PamelaForPersonalizedScoring
+
+
+def score(
+    model: Annotated[str, typer.Argument(help="A checkpoint: a folder or a Hub repo.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Picture files, and folders, which are read recursively.")],
+    user: Annotated[str | None, typer.Option(help="A training person whose taste was saved with the model.")] = None,
+    profile: Annotated[Path | None, typer.Option(help="A saved taste profile.")] = None,
+    demographics: Annotated[
+        str | None, typer.Option(help='What is known of the person, as JSON: \'{"age": 26, "gender": "female"}\'.')
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="JSON file from file name to prompt, for pictures whose prompts are known.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
+) -> None:
+    """Score pictures, best first: for the population, or for one person. Pictures that cannot be read are named on stderr."""
+    import torch
+    from tqdm.auto import tqdm
+    from transformers import AutoModel, AutoProcessor
+
+    from ..data.embed import embed_pictures
+    from ..data.files import DataError
+    from ..data.images import ImageError, find_images
+    from ..taste.profile import ProfileError, TasteProfile
+
+    if sum(option is not None for option in (user, profile, demographics)) > 1:
+        raise typer.BadParameter("--user, --profile and --demographics exclude each other.")
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other.")
+    files = find_images(pictures)
+    if not files:
+        raise DataError(f"There is no picture in {', '.join(map(str, pictures))}.")
+
+    scorer: PamelaForPersonalizedScoring = AutoModel.from_pretrained(model)
+    processor = AutoProcessor.from_pretrained(model)
+    set_aside: dict[int, ImageError] = {}
+    with tqdm(total=len(files), desc="Encoding pictures", unit="picture", disable=not sys.stderr.isatty()) as progress:
+        embeds = embed_pictures(files, scorer.encoder("image"), processor, batch_size, progress, set_aside)
+    for error in set_aside.values():
+        typer.secho(f"Set aside: {error}", fg=typer.colors.YELLOW, err=True)
+    files = [file for place, file in enumerate(files) if place not in set_aside]
+    if not files:
+        raise DataError("None of the pictures can be read.")
+
+    inputs = {"image_embeds": torch.from_numpy(embeds)}
+    if prompts is not None:
+        inputs["text_embeds"] = _prompt_embeds(scorer, processor, prompts, files)
+    person: dict[str, Tensor] = {}
+    if demographics is not None:
+        try:
+            known = json.loads(demographics)
+        except json.JSONDecodeError as error:
+            raise typer.BadParameter(f"--demographics is not JSON ({error}).") from error
+        tokens = processor(demographics=known)
+        person["demographics_embeds"] = scorer.get_text_embeds(
+            tokens["demographics_input_ids"], tokens["demographics_attention_mask"], "profile"
+        )
+    if user is not None and scorer.taste is None:
+        person["taste"] = _user_token(scorer, Path(model), user)
+    elif user is not None:
+        profile = Path(model) / "profiles" / quote(user, safe=" ")
+        if not profile.is_dir():
+            raise ProfileError(
+                f"No taste of {user!r} is saved with this model. Train with --save-profiles, or score with --profile or for the "
+                "population."
+            )
+    with torch.no_grad():
+        if profile is not None:
+            mean, std = TasteProfile.from_pretrained(profile).score(scorer, **inputs)
+        else:
+            output = scorer(**inputs, **person)
+            mean, std = output.scores, output.std
+    rows = [
+        {"file": str(files[row]), "score": float(mean[row]), "std": None if std is None else float(std[row])}
+        for row in torch.argsort(mean, descending=True, stable=True).tolist()
+    ]
+    _write(rows, as_json, as_csv)
+
+
+def _prompt_embeds(
+    scorer: "PamelaForPersonalizedScoring", processor: object, prompts: Path, files: list[Path]
+) -> "Tensor":
+    from ..data.files import DataError
+
+    try:
+        known = json.loads(prompts.read_text(encoding="utf-8"))
+        texts = [known.get(file.name) for file in files]
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise DataError(f"{prompts} is not a JSON object from file name to prompt ({error}).") from error
+    return scorer.get_text_embeds(**processor.tokenize(texts))  # type: ignore[attr-defined]
+
+
+def _user_token(scorer: "PamelaForPersonalizedScoring", folder: Path, user: str) -> "Tensor":
+    from ..taste.profile import ProfileError
+    from ..training.trainer import USERS_FILE
+
+    users = json.loads((folder / USERS_FILE).read_text()) if (folder / USERS_FILE).is_file() else []
+    if user not in users or scorer.pamela.user_embeddings is None:
+        raise ProfileError(
+            f"The model was not trained on a user {user!r}; it knows {len(users)} training users by name."
+        )
+    return scorer.pamela.user_embeddings.weight.detach()[[users.index(user)]]
+
+
+def _write(rows: list[dict], as_json: bool, as_csv: bool) -> None:
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(row, ensure_ascii=False))
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, fieldnames=["file", "score", "std"])
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        for row in rows:
+            std = "" if row["std"] is None else f" ± {row['std']:.3f}"
+            typer.echo(f"{row['score']:.3f}{std}  {row['file']}")

@@ -1,0 +1,79 @@
+"""`pamela train`"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class RecipeName(StrEnum):
+    """Names of [`~modeling_pamela.training.recipes.RECIPES`]."""
+
+    posterior = "posterior"
+    paper = "paper"
+    token = "token"
+
+
+def train(
+    dataset: Annotated[Path, typer.Argument(help="A data folder, split and embedded.")],
+    output_dir: Annotated[Path, typer.Option(help="Where the checkpoint goes.")],
+    recipe: Annotated[
+        RecipeName,
+        typer.Option(
+            help="posterior; paper (its token model and settings); token (that model, settings tuned on validation)."
+        ),
+    ] = RecipeName.posterior,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Another value for a field of PamelaConfig, e.g. use_text=false. Repeatable.",
+        ),
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Instead of the recipe's: people (posterior) or ratings.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many epochs without a better validation.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order and dropout.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on from the last state in the output folder.")] = False,
+    save_profiles: Annotated[
+        bool, typer.Option(help="Also save every training person's own taste. They are personal data; off by default.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help='"cpu" keeps an accelerator out of it.')] = None,
+) -> None:
+    """Train a model on a data folder and keep the epoch that orders unseen people's pictures best."""
+    from ..data.folder import DataFolder
+    from ..training.recipes import RECIPES
+    from ..training.trainer import save_training_profiles
+    from ..training.trainer import train as run_training
+
+    folder = DataFolder(dataset)
+    chosen = RECIPES[recipe.value]
+    config = chosen.config(**dict(_parse_setting(text) for text in set_ or []), rating_scale=list(folder.rating_scale))
+    settings = chosen.training(
+        num_epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, patience=patience
+    )
+    model = run_training(folder, config, output_dir, seed=seed, resume=resume, device=device, **settings)
+    if save_profiles:
+        save_training_profiles(model, folder, output_dir / "profiles")
+    typer.echo(f"Saved to {output_dir}")
+
+
+def _parse_setting(text: str) -> tuple[str, Any]:
+    import json
+
+    from ..configuration_pamela import PamelaConfig
+
+    name, equals, value = text.partition("=")
+    if not equals or name not in PamelaConfig.__dataclass_fields__:
+        raise typer.BadParameter(f"--set {text}: expected FIELD=VALUE with a field of PamelaConfig.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

@@ -1,0 +1,266 @@
+"""Fill a data set's embedding store from the frozen encoders, and read it back for training and evaluation."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..configuration_pamela import PamelaConfig
+from ..encoders_pamela import EncoderError, FrozenEncoder, load_image_encoder, load_text_encoder
+from ..processing_pamela import PamelaProcessor, describe
+from .files import DataError
+from .folder import DataFolder
+from .images import ImageError, open_image
+from .store import EmbeddingStore, text_key
+
+
+__all__ = ["FolderEmbeddings", "bind_encoders", "embed_folder", "embed_pictures", "read_embeddings"]
+
+# Columns of `images/` that the paper calls metadata, and their names in other data sets. A split group, a source or a
+# file name says nothing of a picture's look, so nothing else is taken.
+METADATA_COLUMNS = ("group", "style", "type", "category", "genre", "theme", "semantic")
+# Columns of `users/` that do not describe a person.
+NOT_DEMOGRAPHICS = ("user_id", "simulated")
+
+PART_SIZE = 512  # Pictures a part of the store; an interrupted run loses less than one part.
+
+
+@dataclass(frozen=True)
+class FolderEmbeddings:
+    """
+    Frozen embeddings of a data folder, in its row order; a row of zeros is an unknown input.
+
+    Attributes:
+        image (`torch.Tensor` of shape `(N, image_embed_dim)`)
+        text (`torch.Tensor` of shape `(N, text_embed_dim)`): Prompts.
+        metadata (`torch.Tensor` of shape `(N, profile_embed_dim)`)
+        demographics (`torch.Tensor` of shape `(U, profile_embed_dim)`)
+    """
+
+    image: Tensor
+    text: Tensor
+    metadata: Tensor
+    demographics: Tensor
+
+
+def bind_encoders(config: PamelaConfig) -> dict[str, str]:
+    """
+    Write the widths and fingerprints of the encoders that a config names into it, loading them.
+
+    Returns:
+        `dict[str, str]`: Role to fingerprint.
+
+    Raises:
+        EncoderError: One cannot be had, or the config's model was trained on another one.
+    """
+    encoders = {
+        "image": load_image_encoder(config.image_encoder),
+        "text": load_text_encoder(config.text_encoder),
+        "profile": load_text_encoder(config.profile_encoder),
+    }
+    for role, encoder in encoders.items():
+        expected = (config.encoder_fingerprints or {}).get(role, encoder.fingerprint)
+        if encoder.fingerprint != expected:
+            raise EncoderError(
+                f"The {role} encoder {encoder.name!r} at hand has fingerprint {encoder.fingerprint}, but the model was trained on "
+                f"{expected}. Install the version it was trained with, or train a new model."
+            )
+        setattr(config, f"{role}_embed_dim", encoder.embed_dim)
+    config.encoder_fingerprints = {role: encoder.fingerprint for role, encoder in encoders.items()}
+    return config.encoder_fingerprints
+
+
+def embed_folder(
+    folder: DataFolder, config: PamelaConfig, batch_size: int = 32, device: str = "cpu"
+) -> dict[str, int]:
+    """
+    Encode what the store does not hold yet: pictures, prompts, metadata and demographics.
+
+    Args:
+        folder ([`DataFolder`]): The data set; `embeddings/` in it is added to.
+        config ([`PamelaConfig`]): Names the encoders.
+        batch_size (`int`): Pictures or texts a forward pass.
+        device (`str`): Where to encode.
+
+    Returns:
+        `dict[str, int]`: How many of each were encoded in this run.
+    """
+    processor = PamelaProcessor.from_config(config)
+    image_encoder = load_image_encoder(config.image_encoder).to(device)
+    store = EmbeddingStore(folder.path, image_encoder.fingerprint, "image")
+    keys = folder.images["sha256"].to_pylist()
+    wanted = set(store.missing(keys))
+    encoded = {"pictures": len(wanted)}
+
+    def pending() -> Iterator[tuple[str, bytes]]:
+        for row, content in folder.iter_image_bytes():
+            if keys[row] in wanted:
+                wanted.discard(keys[row])
+                yield keys[row], content
+
+    with tqdm(total=len(wanted), desc="Encoding pictures", unit="picture", disable=not wanted) as progress:
+        for part in _chunks(pending() if wanted else iter(()), PART_SIZE):
+            embeds = embed_pictures((content for _, content in part), image_encoder, processor, batch_size, progress)
+            store.add([key for key, _ in part], embeds)
+
+    for name, role, texts in (
+        ("prompts", "text", folder.prompts),
+        ("metadata", "profile", _metadata_sentences(folder)),
+        ("demographics", "profile", _demographics_sentences(folder)),
+    ):
+        encoder = load_text_encoder(config.text_encoder if role == "text" else config.profile_encoder).to(device)
+        encoded[name] = _embed_texts(folder.path, texts, encoder, processor, role, batch_size)
+    return encoded
+
+
+def embed_pictures(
+    pictures: Iterable[bytes | str | Path | Image.Image],
+    encoder: FrozenEncoder,
+    processor: PamelaProcessor,
+    batch_size: int = 32,
+    progress: Any = None,
+    set_aside: dict[int, ImageError] | None = None,
+) -> np.ndarray:
+    """
+    Encode pictures; reading and decoding run beside the encoder.
+
+    Args:
+        pictures (iterable of `bytes`, path or `PIL.Image.Image`): N pictures.
+        encoder ([`~modeling_pamela.encoders_pamela.FrozenEncoder`]): Picture encoder.
+        processor ([`PamelaProcessor`]): That of the same encoder.
+        batch_size (`int`): Pictures a forward pass.
+        progress: A tqdm bar to move on.
+        set_aside (`dict`, *optional*): Filled with the place and the error of every picture that cannot be read; such a
+            picture has no row in the result. Without it the first one raises.
+
+    Returns:
+        `np.ndarray` of shape `(N - len(set_aside), D)`, float32
+
+    Raises:
+        ImageError: A picture cannot be read, and there is no `set_aside`.
+    """
+    parameter = next(encoder.parameters())
+
+    def prepare(picture: bytes | str | Path | Image.Image) -> Tensor:
+        image = picture if isinstance(picture, Image.Image) else open_image(picture)
+        return processor(images=image)["pixel_values"][0]
+
+    results = [np.zeros((0, encoder.embed_dim), dtype=np.float32)]
+    place = 0
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for futures in _prefetched(pool, prepare, pictures, batch_size):
+            batch = []
+            for future in futures:
+                try:
+                    batch.append(future.result())
+                except ImageError as error:
+                    if set_aside is None:
+                        raise
+                    set_aside[place] = error
+                place += 1
+            if batch:
+                pixel_values = torch.stack(batch).to(parameter.device, parameter.dtype)
+                with torch.inference_mode():
+                    results.append(encoder(pixel_values=pixel_values).float().cpu().numpy())
+            if progress is not None:
+                progress.update(len(futures))
+    return np.concatenate(results)
+
+
+def read_embeddings(folder: DataFolder, config: PamelaConfig) -> FolderEmbeddings:
+    """
+    All embeddings of a data folder from its store.
+
+    Raises:
+        MissingEmbeddingsError: Some were never encoded, or with another encoder; run `pamela embed`.
+        EncoderError: The encoders at hand are not those that the config's model was trained on.
+    """
+    fingerprints = bind_encoders(config)
+    images = EmbeddingStore(folder.path, fingerprints["image"], "image")
+    return FolderEmbeddings(
+        image=torch.from_numpy(images.get(folder.images["sha256"].to_pylist())),
+        text=_read_texts(folder.path, folder.prompts, fingerprints["text"], config.text_embed_dim),
+        metadata=_read_texts(
+            folder.path, _metadata_sentences(folder), fingerprints["profile"], config.profile_embed_dim
+        ),
+        demographics=_read_texts(
+            folder.path, _demographics_sentences(folder), fingerprints["profile"], config.profile_embed_dim
+        ),
+    )
+
+
+def _metadata_sentences(folder: DataFolder) -> list[str]:
+    return _sentences(folder.images, [name for name in METADATA_COLUMNS if name in folder.images.column_names])
+
+
+def _demographics_sentences(folder: DataFolder) -> list[str]:
+    return _sentences(folder.users, [name for name in folder.users.column_names if name not in NOT_DEMOGRAPHICS])
+
+
+def _sentences(table: pa.Table, columns: list[str]) -> list[str]:
+    if not columns:
+        return [""] * len(table)
+    return [describe(row) for row in table.select(columns).to_pylist()]
+
+
+def _embed_texts(
+    path: Path,
+    texts: Sequence[str | None],
+    encoder: FrozenEncoder,
+    processor: PamelaProcessor,
+    role: str,
+    batch_size: int,
+) -> int:
+    store = EmbeddingStore(path, encoder.fingerprint, "text")
+    by_key = {text_key(text): text for text in texts if text and text.strip()}
+    wanted = store.missing(list(by_key))
+    device = next(encoder.parameters()).device
+    for keys in _chunks(tqdm(wanted, desc="Encoding texts", unit="text", disable=not wanted), PART_SIZE):
+        embeds = []
+        for batch in _chunks(keys, batch_size):
+            tokens = processor.tokenize([by_key[key] for key in batch], role=role).to(device)
+            with torch.no_grad():
+                embeds.append(encoder(**tokens).float().cpu().numpy())
+        store.add(keys, np.concatenate(embeds))
+    return len(wanted)
+
+
+def _read_texts(path: Path, texts: Sequence[str | None], fingerprint: str, width: int) -> Tensor:
+    store = EmbeddingStore(path, fingerprint, "text")
+    present = [row for row, text in enumerate(texts) if text and text.strip()]
+    embeds = torch.zeros(len(texts), width)
+    if present:
+        found = torch.from_numpy(store.get([text_key(texts[row] or "") for row in present]))
+        if found.shape[1] != width:
+            raise DataError(
+                f"The store holds text embeddings of width {found.shape[1]}, but the model takes width {width}."
+            )
+        embeds[present] = found
+    return embeds
+
+
+def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _prefetched(
+    pool: ThreadPoolExecutor, prepare: Callable[[Any], Tensor], items: Iterable[Any], batch_size: int
+) -> Iterator[list[Future[Tensor]]]:
+    """Batches of items in preparation, the following batch already under way while one is used."""
+    batches = _chunks(items, batch_size)
+    pending = [pool.submit(prepare, item) for item in next(batches, [])]
+    while pending:
+        following = [pool.submit(prepare, item) for item in next(batches, [])]
+        yield pending
+        pending = following

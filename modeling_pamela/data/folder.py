@@ -1,0 +1,345 @@
+"""Reading a data set in the standard form, and reading and writing its card."""
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+from huggingface_hub import metadata_load, metadata_save
+
+from .files import DataError, atomic_write
+from .schema import CONTEXTS, IMAGES, RATINGS, USERS, Column
+
+
+__all__ = ["ContextDraw", "DataFolder", "DataFolderError", "Ratings", "check_target", "data_configs", "write_card"]
+
+
+class DataFolderError(DataError):
+    """A folder is not a data set in the standard form, or a part of it is damaged."""
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """
+    Ratings as NumPy arrays of one length R, in the order of `rating_id` inside each split.
+
+    Attributes:
+        rating_id (`np.ndarray` of shape `[R]`, int64): Unique in the data set.
+        user (`np.ndarray` of shape `[R]`, int64): Row in [`DataFolder.user_ids`].
+        image (`np.ndarray` of shape `[R]`, int64): Row in [`DataFolder.image_ids`].
+        rating (`np.ndarray` of shape `[R]`, float64): On the data set's own scale.
+        rating_norm (`np.ndarray` of shape `[R]`, float64): 0 to 1.
+    """
+
+    rating_id: np.ndarray
+    user: np.ndarray
+    image: np.ndarray
+    rating: np.ndarray
+    rating_norm: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rating_id)
+
+
+@dataclass(frozen=True)
+class ContextDraw:
+    """
+    One random, ordered context of one person: its first k entries are the context of k ratings.
+
+    Attributes:
+        protocol (`str`): `"train"` (queries: all of the person's ratings in `split`) or `"query"` (queries: the person's
+            ratings in `split` that are not in `rating_ids`, whatever k is).
+        split (`str`): `"val_unseen"` or `"test_unseen"`.
+        draw (`int`): From 0.
+        user (`int`): Row in [`DataFolder.user_ids`].
+        rating_ids (`np.ndarray` of shape `[C]`, int64): In `val_context` or `test_context` (protocol `"train"`), or in
+            `split` itself (protocol `"query"`).
+    """
+
+    protocol: str
+    split: str
+    draw: int
+    user: int
+    rating_ids: np.ndarray
+
+
+class DataFolder:
+    """
+    A data set in the standard form (see [`~modeling_pamela.data.schema`]), read from a local folder.
+
+    Tables are read when they are first asked for.
+
+    Args:
+        path (`str` or `Path`): The folder, e.g. written by `pamela data import` or downloaded from the Hub.
+
+    Attributes:
+        path (`Path`): The folder.
+        metadata (`dict`): The YAML front matter of its card.
+        rating_scale (`tuple[float, float]`): Lowest and highest possible rating.
+
+    Raises:
+        DataFolderError: It is no such folder; also raised later by a table that is missing or damaged.
+
+    Example:
+
+    ```python
+    >>> folder = DataFolder("path/to/data")  # doctest: +SKIP
+    >>> train = folder.ratings("train")  # doctest: +SKIP
+    >>> prompts = [folder.prompts[row] for row in train.image]  # doctest: +SKIP
+
+    ```
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise DataFolderError(
+                f"There is no folder {self.path}. Expected a data set written by `pamela data import`, or one "
+                f"downloaded with `hf download --repo-type dataset`."
+            )
+        try:
+            self.metadata: dict[str, Any] = metadata_load(self.path / "README.md") or {}
+        except FileNotFoundError:
+            self.metadata = {}
+        except (ValueError, yaml.YAMLError) as error:
+            raise DataFolderError(
+                f"The front matter of {self.path / 'README.md'} is not valid YAML: {error}"
+            ) from error
+        try:
+            low, high = self.metadata["pamela"]["rating_scale"]
+            self.rating_scale = (float(low), float(high))
+            self._files = {
+                config["config_name"]: {entry["split"]: entry["path"] for entry in config["data_files"]}
+                for config in self.metadata["configs"]
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataFolderError(
+                f"{self.path} is not a data set in the standard form: its README.md has no front matter with `configs:` and "
+                f"`pamela: {{rating_scale: [low, high]}}`. Make one with `pamela data import`."
+            ) from error
+
+    def __repr__(self) -> str:
+        return f"DataFolder({str(self.path)!r})"
+
+    def files(self, config: str, split: str) -> list[Path]:
+        """The Parquet files of a split, in order, as the card names them."""
+        splits = self._files.get(config, {})
+        if split not in splits:
+            hint = " Run `pamela data split` first." if list(self._files.get("ratings", [])) == ["train"] else ""
+            raise DataFolderError(f"{self.path} has no {config} split {split!r}; it has {sorted(splits)}.{hint}")
+        patterns = [splits[split]] if isinstance(splits[split], str) else splits[split]
+        found = [file for pattern in patterns for file in sorted(self.path.glob(pattern))]
+        if not found:
+            raise DataFolderError(
+                f"{self.path} has no file {' or '.join(patterns)}, which its card names. Is the copy complete?"
+            )
+        # A shard names how many there are, so that a partial download is noticed.
+        expected = [file.stem.rpartition("-of-")[2] for file in found if "-of-" in file.stem]
+        if expected and expected[0].isdigit() and len(found) != int(expected[0]):
+            raise DataFolderError(
+                f"{self.path} has {len(found)} of {int(expected[0])} {config} shards. Download or import it again."
+            )
+        return found
+
+    def table(self, config: str, split: str = "train", leave_out: Iterable[str] = ()) -> pa.Table:
+        """A split as an Arrow table, without the columns in `leave_out`; the order of rows is that of the files."""
+        columns = _STANDARD.get(config, {})
+        left_out = set(leave_out)
+        tables = []
+        for file in self.files(config, split):
+            try:
+                with pq.ParquetFile(file) as parquet:
+                    names = parquet.schema_arrow.names
+                    tables.append(parquet.read(columns=[name for name in names if name not in left_out]))
+            except (pa.ArrowInvalid, OSError) as error:
+                raise DataFolderError(
+                    f"{file} is cut off or not Parquet ({error}). Download or import the data set again."
+                ) from error
+            absent = [name for name in columns if name not in names]
+            if absent:
+                raise DataFolderError(f"{file} lacks the columns {absent}; it has {names}.")
+        return pa.concat_tables(tables)
+
+    @cached_property
+    def users(self) -> pa.Table:
+        """One row a person: `user_id` and whatever the source has, e.g. age and gender."""
+        return self.table("users")
+
+    @cached_property
+    def images(self) -> pa.Table:
+        """One row a picture, without the column `image`; for the bytes see [`iter_image_bytes`]."""
+        return self.table("images", leave_out=["image"])
+
+    @cached_property
+    def user_ids(self) -> list[str]:
+        """Names of the people, in the order of [`users`]."""
+        return self.users["user_id"].to_pylist()
+
+    @cached_property
+    def image_ids(self) -> list[str]:
+        """Names of the pictures, in the order of [`images`]."""
+        return self.images["image_id"].to_pylist()
+
+    @cached_property
+    def prompts(self) -> list[str | None]:
+        """Prompt or caption of each picture, in the order of [`images`]."""
+        return self.images["prompt"].to_pylist()
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits of the ratings; only `["train"]` before `pamela data split`."""
+        return list(self._files["ratings"])
+
+    def ratings(self, *splits: str) -> Ratings:
+        """
+        The ratings of one or more splits, one after the other.
+
+        Args:
+            *splits (`str`): At least one of [`splits`].
+
+        Returns:
+            [`Ratings`]
+
+        Raises:
+            DataFolderError: There is no such split, or a rating names an unknown person or picture.
+        """
+        if not splits:
+            raise DataFolderError(f"Name at least one split of the ratings: {self.splits}.")
+        table = pa.concat_tables([self.table("ratings", split).select(list(RATINGS)) for split in splits])
+        return Ratings(
+            rating_id=table["rating_id"].to_numpy(),
+            user=self._rows(table["user_id"], self.users["user_id"], "users"),
+            image=self._rows(table["image_id"], self.images["image_id"], "images"),
+            rating=table["rating"].to_numpy(),
+            rating_norm=table["rating_norm"].to_numpy(),
+        )
+
+    def contexts(self, protocol: str, split: str) -> list[ContextDraw]:
+        """
+        The fixed context draws of a split, ordered by draw, then user.
+
+        Args:
+            protocol (`str`): `"train"` or `"query"`.
+            split (`str`): `"val_unseen"` or `"test_unseen"`.
+
+        Returns:
+            `list[ContextDraw]`: Without people who have too few ratings for the protocol.
+
+        Raises:
+            DataFolderError: The folder has not been split, or has no such split.
+        """
+        table = self.table("contexts", protocol)
+        known = pc.unique(table["split"]).to_pylist()
+        if split not in known:
+            raise DataFolderError(
+                f"{self.path} has no contexts of protocol {protocol!r} for {split!r}, only for {known}."
+            )
+        table = table.filter(pc.equal(table["split"], split))
+        users = self._rows(table["user_id"], self.users["user_id"], "users")
+        return [
+            ContextDraw(protocol, split, draw, int(user), np.asarray(rating_ids, dtype=np.int64))
+            for draw, user, rating_ids in zip(
+                table["draw"].to_pylist(), users, table["rating_ids"].to_pylist(), strict=True
+            )
+        ]
+
+    def iter_image_bytes(self) -> Iterator[tuple[int, bytes]]:
+        """Yields each picture's row in [`images`] and its bytes, in order, holding a few at a time."""
+        row = 0
+        for file in self.files("images", "train"):
+            try:
+                with pq.ParquetFile(file) as parquet:
+                    for batch in parquet.iter_batches(batch_size=32, columns=["image.bytes"]):
+                        for content in batch.column("image").field("bytes"):
+                            yield row, content.as_py()
+                            row += 1
+            except (pa.ArrowInvalid, OSError) as error:
+                raise DataFolderError(
+                    f"{file} is cut off or not Parquet ({error}). Download or import the data set again."
+                ) from error
+
+    def _rows(self, names: pa.ChunkedArray, known: pa.ChunkedArray, config: str) -> np.ndarray:
+        rows = pc.index_in(names, value_set=known)
+        if rows.null_count:
+            example = names.filter(pc.is_null(rows))[0].as_py()
+            raise DataFolderError(
+                f"{self.path}: {rows.null_count} rows name what {config}/ does not hold, e.g. {example!r}. "
+                f"Download or import the data set again."
+            )
+        return rows.to_numpy().astype(np.int64)
+
+
+_STANDARD: Mapping[str, Mapping[str, Column]] = {
+    "ratings": RATINGS,
+    "users": USERS,
+    "images": {name: column for name, column in IMAGES.items() if name != "image"},
+    "contexts": CONTEXTS,
+}
+
+
+def data_configs(splits: Iterable[str], protocols: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """
+    The `configs:` of a card, by which `load_dataset` finds the tables.
+
+    Args:
+        splits (iterable of `str`): Splits of the ratings.
+        protocols (iterable of `str`): Protocols of the contexts; each is a split of the config `contexts`.
+
+    Returns:
+        `list[dict]`
+    """
+
+    def config(name: str, files: dict[str, str]) -> dict[str, Any]:
+        return {"config_name": name, "data_files": [{"split": split, "path": path} for split, path in files.items()]}
+
+    configs = [
+        config("ratings", {split: f"ratings/{split}.parquet" for split in splits}) | {"default": True},
+        config("users", {"train": "users/train.parquet"}),
+        config("images", {"train": "images/train-*.parquet"}),
+    ]
+    contexts = {protocol: f"contexts/{protocol}.parquet" for protocol in protocols}
+    return [*configs, config("contexts", contexts)] if contexts else configs
+
+
+def write_card(folder: Path, metadata: dict[str, Any], text: str | None = None) -> None:
+    """
+    Writes `README.md` atomically.
+
+    Args:
+        folder (`Path`): The data set.
+        metadata (`dict`): The whole YAML front matter.
+        text (`str`, *optional*): The Markdown below it. By default that of the present card is kept.
+    """
+    card = folder / "README.md"
+    with atomic_write(card) as temporary:
+        if text is None:
+            shutil.copyfile(card, temporary)
+        else:
+            temporary.write_text(text, encoding="utf-8")
+        metadata_save(temporary, metadata)
+
+
+def check_target(out: Path, overwrite: bool) -> None:
+    """
+    Makes sure that a data set may be written to `out`: it does not exist, is empty, or is a data set to overwrite.
+
+    Raises:
+        DataFolderError: It holds something, and `overwrite` is false or it is not a data set.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not overwrite:
+        raise DataFolderError(f"{out} is not empty. Choose another folder, or pass --overwrite to replace it.")
+    try:
+        DataFolder(out)
+    except DataFolderError as error:
+        raise DataFolderError(
+            f"{out} is not a data set, so --overwrite does not delete it. Choose another folder."
+        ) from error

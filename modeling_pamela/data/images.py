@@ -1,0 +1,144 @@
+"""Finding and opening pictures, whatever form they come in."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .files import DataError
+
+
+__all__ = ["IMAGE_EXTENSIONS", "MAX_PIXELS", "MIN_SIDE", "ImageError", "find_images", "open_image"]
+
+IMAGE_EXTENSIONS = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Pillow's own threshold for a decompression bomb: 256 MiB of decoded RGB. Read from the header, before decoding.
+MAX_PIXELS = 89_478_485
+# Below this nothing can be seen; in practice a tracking pixel or a placeholder.
+MIN_SIDE = 8
+
+
+class ImageError(DataError):
+    """
+    A picture that cannot be used.
+
+    Attributes:
+        name (`str`): The file, or the number of bytes where the picture did not come from a file.
+        reason (`str`): Why, without the name.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("its floating-point pixels have no known range; save it as an 8- or 16-bit picture")
+    if image.mode.startswith("I"):  # 16-bit greyscale, in one of Pillow's modes I, I;16, I;16B
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its 32-bit pixels have no known range; save it as an 8- or 16-bit picture")
+        return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def open_image(source: str | Path | bytes) -> Image.Image:
+    """
+    Opens a picture as a person would see it: upright, opaque, 8-bit RGB.
+
+    EXIF rotation is applied; transparency is laid over white; 16-bit greyscale is scaled to 8 bits (0..65535 to 0..255);
+    CMYK, palette and greyscale are converted; of an animation the first frame is taken. Colour profiles are not applied.
+
+    Args:
+        source (`str`, `Path` or `bytes`): A file, or the content of one.
+
+    Returns:
+        `PIL.Image.Image`: Mode `"RGB"`, fully decoded, at least [`MIN_SIDE`] pixels a side and at most [`MAX_PIXELS`] pixels.
+
+    Raises:
+        ImageError: The file cannot be read, is empty, is not a picture or is cut off, or is too small or too large to use.
+
+    Example:
+
+    ```python
+    >>> import io
+    >>> buffer = io.BytesIO()
+    >>> Image.new("RGBA", (32, 16), (0, 0, 0, 0)).save(buffer, "PNG")
+    >>> open_image(buffer.getvalue()).getpixel((0, 0))
+    (255, 255, 255)
+
+    ```
+    """
+    if isinstance(source, bytes):
+        name, content = f"picture of {len(source)} bytes", source
+    else:
+        name = str(source)
+        try:
+            content = Path(source).read_bytes()
+        except FileNotFoundError as error:
+            raise ImageError(name, "there is no such file") from error
+        except OSError as error:
+            raise ImageError(name, f"the file cannot be read ({error.strerror})") from error
+    if not content:
+        raise ImageError(name, "the file is empty")
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            if min(width, height) < MIN_SIDE:
+                raise ImageError(
+                    name, f"{width} x {height} pixels is too small; at least {MIN_SIDE} a side are needed"
+                )
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(name, "not a picture in a known format") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(name, f"more than {MAX_PIXELS:,} pixels; scale it down first") from error
+    except (
+        Exception
+    ) as error:  # decoders raise OSError, SyntaxError, struct.error, EOFError and more on a damaged file
+        raise ImageError(name, f"cannot be decoded ({error})") from error
+
+
+def find_images(paths: Iterable[str | Path]) -> list[Path]:
+    """
+    Finds pictures in files and folders.
+
+    Args:
+        paths (iterable of `str` or `Path`):
+            Files, taken whatever their extension, and folders, searched recursively for [`IMAGE_EXTENSIONS`]
+            (hidden files and folders are passed over).
+
+    Returns:
+        `list[Path]`: In the order of `paths`, sorted inside each folder, each file once.
+
+    Raises:
+        DataError: A path does not exist.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = (
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in IMAGE_EXTENSIONS
+                and not any(part.startswith(".") for part in file.relative_to(path).parts)
+                and file.is_file()
+            )
+            found.update(dict.fromkeys(sorted(inside)))
+        elif path.exists():
+            found[path] = None
+        else:
+            raise DataError(f"There is no file or folder {path}. Check the path.")
+    return list(found)

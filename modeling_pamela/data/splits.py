@@ -1,0 +1,290 @@
+"""
+Splits by people and pictures, and fixed context draws.
+
+People and pictures are each parted into train, validation and test, by one seed. Together they make nine cells, so that
+no person of an unseen split and no picture of a validation or test split is ever in `train`:
+
+| | training pictures | validation pictures | test pictures |
+|---|---|---|---|
+| training people | `train` | `val_seen` | `test_seen` |
+| validation people | `val_context` | `val_unseen` | `reserve` |
+| test people | `test_context` | `test_context` | `test_unseen` |
+
+A picture is its bytes: two names of the same bytes go to the same side. A training person without a rating in `train` would
+not be seen, so their ratings go to `reserve` too.
+
+For each unseen split, contexts are drawn in two protocols ([`~modeling_pamela.data.folder.ContextDraw`]). `query` is the
+paper's (PAMELA, arXiv 2604.07427): known ratings are taken from the query split and left out of the queries. `train` takes them from
+other pictures, so every rating of the split is a query. Either way the queries do not depend on how many known ratings are used.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .files import DataError, atomic_folder, link_tree
+from .folder import DataFolder, check_target, data_configs, write_card
+from .schema import CONTEXTS, RATINGS, SPLITS, arrow_schema
+
+
+__all__ = ["SplitError", "SplitOptions", "SplitSummary", "split_folder"]
+
+# Cell of (part of the people, part of the pictures): 0 train, 1 validation, 2 test.
+_CELLS = np.array(
+    [
+        ["train", "val_seen", "test_seen"],
+        ["val_context", "val_unseen", "reserve"],
+        ["test_context", "test_context", "test_unseen"],
+    ],
+    dtype=object,
+)
+# Independent random streams of one seed, so that an option of one does not move the others.
+_USERS, _PICTURES, _CONTEXTS = range(3)
+_UNSEEN = ("val_unseen", "test_unseen")
+_PROTOCOLS = ("train", "query")
+
+
+class SplitError(DataError):
+    """A data set cannot be split as asked."""
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """
+    How to split. Written to the card, so that the same options give the same splits again.
+
+    Args:
+        seed (`int`): 0 or more.
+        test_users, val_users (`int` or `float`): People with ratings: a number of them, or a fraction between 0 and 1.
+        test_pictures, val_pictures (`int` or `float`):
+            Pictures with ratings: a number or a fraction. **In each value of `group`**, where that is given.
+        group (`str`, *optional*):
+            Column of the pictures. Where each person rated one of several sets of pictures, naming the set here makes sure
+            that every person has test pictures. Null is a value of its own.
+        draws (`int`): Context draws per protocol, split and person.
+        max_query_context (`int`): Ratings taken from the query split as context in the protocol `query`.
+        min_queries (`int`): A person who would keep fewer queries gets no contexts.
+    """
+
+    seed: int
+    test_users: int | float = 0.2
+    val_users: int | float = 0.1
+    test_pictures: int | float = 0.25
+    val_pictures: int | float = 0.125
+    group: str | None = None
+    draws: int = 5
+    max_query_context: int = 15
+    min_queries: int = 5
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """
+    What a split gave.
+
+    Attributes:
+        counts (`dict[str, tuple[int, int, int]]`): Split to its ratings, people and pictures.
+        left_out (`dict[tuple[str, str], list[str]]`):
+            Protocol and split to the people with ratings in the split who have too few for a context draw.
+    """
+
+    counts: dict[str, tuple[int, int, int]]
+    left_out: dict[tuple[str, str], list[str]]
+
+    def __str__(self) -> str:
+        lines = [f"{'split':<13}{'ratings':>9}{'people':>9}{'pictures':>10}"]
+        for split, (ratings, users, pictures) in self.counts.items():
+            lines.append(f"{split:<13}{ratings:>9,}{users:>9,}{pictures:>10,}  {SPLITS[split]}")
+        for (protocol, split), names in self.left_out.items():
+            if names:
+                lines.append(
+                    f"{split}, protocol {protocol!r}: {len(names):,} people have too few ratings: {', '.join(names)}"
+                )
+        return "\n".join(lines)
+
+
+def split_folder(
+    folder: str | Path, options: SplitOptions, out: str | Path | None = None, overwrite: bool = False
+) -> SplitSummary:
+    """
+    Splits a data set, or splits it again: all its ratings are read back first, so nothing of an earlier split stays.
+
+    Args:
+        folder (`str` or `Path`): A data set in the standard form.
+        options ([`SplitOptions`]): Seed and sizes.
+        out (`str` or `Path`, *optional*):
+            Folder to write; pictures and embeddings are hard-linked into it where the file system can. By default `folder` itself.
+            Either appears only once it is whole.
+        overwrite (`bool`): Replace a data set that stands at `out`.
+
+    Returns:
+        [`SplitSummary`]
+
+    Raises:
+        SplitError: The sizes do not fit the data set, or a split that was asked for would be empty.
+        DataFolderError: `folder` is no data set, or `out` is taken.
+    """
+    data = DataFolder(folder)
+    source = data.path.resolve()
+    target = source if out is None else Path(out).resolve()
+    if target != source:
+        check_target(target, overwrite)
+        if source.is_relative_to(target) or target.is_relative_to(source):
+            raise SplitError(f"{target} and {source} lie inside each other. Choose another folder for --out.")
+
+    table = pa.concat_tables([data.table("ratings", split) for split in data.splits])
+    ratings = data.ratings(*data.splits)
+    order = np.argsort(ratings.rating_id)  # the same for whatever split stood there before
+    table, users, pictures = table.take(order), ratings.user[order], ratings.image[order]
+    content = pd.factorize(data.images["sha256"].to_numpy())[0]
+
+    part_of_user = _part_users(users, len(data.user_ids), options)
+    part_of_picture = _part_pictures(data, content, np.unique(content[pictures]), options)
+    cell = _CELLS[part_of_user[users], part_of_picture[pictures]]
+    trained = np.isin(users, users[cell == "train"])
+    cell = np.where((part_of_user[users] == 0) & ~trained, "reserve", cell)
+    _check_cells(cell, options)
+
+    frame = pd.DataFrame(
+        {"rating_id": ratings.rating_id[order], "user": users, "content": content[pictures], "split": cell}
+    )
+    contexts: dict[str, pa.Table] = {}
+    left_out: dict[tuple[str, str], list[str]] = {}
+    for protocol in _PROTOCOLS:
+        rows = []
+        for split in _UNSEEN:
+            drawn, too_few = _draw_contexts(frame, protocol, split, options)
+            rows += [(protocol, split, draw, data.user_ids[user], ids) for draw, user, ids in drawn]
+            left_out[protocol, split] = [data.user_ids[user] for user in too_few]
+        contexts[protocol] = pa.Table.from_pylist(
+            [dict(zip(CONTEXTS, row, strict=True)) for row in rows], schema=arrow_schema(CONTEXTS)
+        )
+
+    schema = arrow_schema(RATINGS, table.schema)
+    counts = {}
+    with atomic_folder(target) as new:
+        link_tree(source, new, skip=frozenset({"ratings", "contexts"}))
+        (new / "ratings").mkdir()
+        (new / "contexts").mkdir()
+        for split in SPLITS:
+            here = cell == split
+            if here.any():
+                pq.write_table(table.filter(pa.array(here)).cast(schema), new / "ratings" / f"{split}.parquet")
+                counts[split] = (int(here.sum()), len(np.unique(users[here])), len(np.unique(pictures[here])))
+        for protocol, draws in contexts.items():
+            pq.write_table(draws, new / "contexts" / f"{protocol}.parquet")
+        metadata = data.metadata | {"configs": data_configs(counts, contexts)}
+        metadata["pamela"] = metadata["pamela"] | {"split": asdict(options)}
+        write_card(new, metadata)
+    return SplitSummary(counts, left_out)
+
+
+def _number(size: int | float, total: int, option: str, of: str) -> int:
+    if isinstance(size, float):
+        if not 0 < size < 1:
+            raise SplitError(f"{option} is a whole number, or a fraction between 0 and 1; got {size}.")
+        return int(size * total + 0.5)
+    if size < 0:
+        raise SplitError(f"{option} cannot be negative; got {size}. {of} has {total}.")
+    return size
+
+
+def _parts(
+    names: np.ndarray, sizes: tuple[int | float, int | float], options: tuple[str, str], of: str, stream: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws test and validation from `names`."""
+    test, val = (_number(size, len(names), option, of) for size, option in zip(sizes, options, strict=True))
+    if test + val >= len(names):
+        raise SplitError(
+            f"{of} has {len(names)}, so {test} for {options[0]} and {val} for {options[1]} leave none for training. "
+            f"Ask for fewer."
+        )
+    order = np.random.default_rng(stream).permutation(names)
+    return order[:test], order[test : test + val]
+
+
+def _part_users(users: np.ndarray, total: int, options: SplitOptions) -> np.ndarray:
+    """Part of each person, 0 train, 1 validation, 2 test: int64 of shape `[total]`."""
+    part = np.zeros(total, dtype=np.int64)
+    test, val = _parts(
+        np.unique(users),
+        (options.test_users, options.val_users),
+        ("test_users", "val_users"),
+        "The set of people with ratings",
+        [options.seed, _USERS],
+    )
+    part[test], part[val] = 2, 1
+    return part
+
+
+def _part_pictures(data: DataFolder, content: np.ndarray, rated: np.ndarray, options: SplitOptions) -> np.ndarray:
+    """Part of each picture, 0 train, 1 validation, 2 test: int64 of shape `[pictures]`."""
+    part = np.zeros(content.max() + 1, dtype=np.int64)  # of each distinct picture
+    groups = np.zeros(len(content), dtype=np.int64)
+    names = ["The set of pictures with ratings"]
+    if options.group is not None:
+        if options.group not in data.images.column_names:
+            raise SplitError(
+                f"The pictures have no column {options.group!r} to group by; they have {data.images.column_names}."
+            )
+        values = data.images[options.group].to_pandas().astype(object)
+        groups, found = pd.factorize(values, use_na_sentinel=False)
+        names = [f"{options.group} {value!r}" for value in found]
+    first = np.unique(content, return_index=True)[1]  # a picture under two names belongs to the group of the first
+    group_of_content = groups[first]
+    for number, name in enumerate(names):
+        members = rated[group_of_content[rated] == number]
+        if len(members) == 0:
+            continue
+        test, val = _parts(
+            members,
+            (options.test_pictures, options.val_pictures),
+            ("test_pictures", "val_pictures"),
+            name,
+            [options.seed, _PICTURES, number],
+        )
+        part[test], part[val] = 2, 1
+    return part[content]
+
+
+def _check_cells(cell: np.ndarray, options: SplitOptions) -> None:
+    wanted = {
+        "train": True,
+        "val_seen": bool(options.val_pictures),
+        "val_unseen": bool(options.val_users and options.val_pictures),
+        "test_seen": bool(options.test_pictures),
+        "test_unseen": bool(options.test_users and options.test_pictures),
+    }
+    empty = [split for split, asked in wanted.items() if asked and not (cell == split).any()]
+    if empty:
+        raise SplitError(
+            f"No rating would be in {', '.join(empty)} ({'; '.join(SPLITS[split] for split in empty)}). Ask for more people or "
+            f"pictures, or try another seed."
+        )
+
+
+def _draw_contexts(
+    frame: pd.DataFrame, protocol: str, split: str, options: SplitOptions
+) -> tuple[list[tuple[int, int, np.ndarray]], list[int]]:
+    """Draws (draw, user, rating_ids) for everyone with enough ratings in `split`, and lists the others."""
+    here = frame[frame["split"] == split]
+    queries = here.groupby("user").size()
+    if protocol == "train":
+        known, size = frame[frame["split"] == split.replace("_unseen", "_context")], None
+    else:
+        # Where a person rated the same picture under two names, known and asked must not be the same picture.
+        known, size = here[~here.duplicated(["user", "content"], keep=False)], options.max_query_context
+        queries = queries - options.max_query_context
+    pools = {user: rows.to_numpy() for user, rows in known.groupby("user")["rating_id"] if len(rows) >= (size or 1)}
+    enough = [user for user in queries.index[queries >= options.min_queries] if user in pools]
+    stream = [options.seed, _CONTEXTS, _PROTOCOLS.index(protocol), _UNSEEN.index(split)]
+    drawn = [
+        (draw, user, np.random.default_rng([*stream, draw, user]).permutation(pools[user])[:size])
+        for draw in range(options.draws)
+        for user in enough
+    ]
+    return drawn, [user for user in queries.index if user not in set(enough)]

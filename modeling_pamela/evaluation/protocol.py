@@ -1,0 +1,183 @@
+"""
+How a scorer is judged on people: fixed contexts in, predictions of the same held-out ratings for everyone out.
+
+A *case* is one person in one context draw. A scorer sees the first k ratings of the case's context and scores its queries,
+which are the same for every k and every scorer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..data.files import DataError
+from ..data.folder import DataFolder, Ratings
+from .metrics import user_pairwise_accuracy, user_pearson, user_spearman
+
+
+__all__ = ["Case", "Evidence", "PersonalScorer", "Scores", "evaluate_scorer", "seen_cases", "unseen_cases"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """
+    What a scorer is told of a person.
+
+    Attributes:
+        user (`int`): Row of the person in `DataFolder.users`, for demographics; a training user may be known by it.
+        images (`np.ndarray` of shape `(k,)`): Rows of the rated pictures in `DataFolder.images`.
+        ratings (`np.ndarray` of shape `(k,)`): The ratings on the 0..1 scale.
+    """
+
+    user: int
+    images: np.ndarray
+    ratings: np.ndarray
+
+
+class PersonalScorer(Protocol):
+    """Anything that scores pictures for a person: a model, a baseline, a table of precomputed scores."""
+
+    name: str
+
+    def __call__(self, evidence: Evidence, queries: np.ndarray) -> np.ndarray:
+        """Scores `(q,)` of the pictures in rows `queries` `(q,)` for the person."""
+        ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    One person in one context draw.
+
+    Attributes:
+        evidence ([`Evidence`]): The whole context, in its fixed order.
+        queries (`np.ndarray` of shape `(q,)`): Rows of the query pictures.
+        references (`np.ndarray` of shape `(q,)`): Their ratings on the 0..1 scale.
+    """
+
+    evidence: Evidence
+    queries: np.ndarray
+    references: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scores:
+    """
+    Metrics of one scorer with one context size, a value a person (the mean over that person's draws).
+
+    Attributes:
+        users (`np.ndarray` of shape `(U,)`): Rows of the people in `DataFolder.users`.
+        srocc, plcc, pairwise (`np.ndarray` of shape `(U,)`): Spearman and Pearson correlation and pairwise accuracy.
+        mse (`np.ndarray` of shape `(U,)`): Mean squared error on the 0..1 scale.
+        skipped (`int`): People without a value, because they have fewer than two queries or rated all of them alike.
+    """
+
+    users: np.ndarray
+    srocc: np.ndarray
+    plcc: np.ndarray
+    pairwise: np.ndarray
+    mse: np.ndarray
+    skipped: int
+
+
+def unseen_cases(folder: DataFolder, split: str, protocol: str = "train", max_draws: int | None = None) -> list[Case]:
+    """
+    The fixed cases of new people.
+
+    Args:
+        folder ([`DataFolder`]): A split data folder.
+        split (`"val_unseen"` or `"test_unseen"`): Whose ratings are the queries.
+        protocol (`"train"` or `"query"`): Context from pictures outside of the queries' pictures, or (the paper's) from the
+            query split itself.
+        max_draws (`int`, *optional*): Only the first so many draws of each person.
+
+    Raises:
+        DataError: The folder has no contexts for this split; run `pamela data split`.
+    """
+    draws = folder.contexts(protocol, split)
+    if not draws:
+        raise DataError(f"{folder.path} has no {protocol!r} contexts for {split!r}. Run `pamela data split` first.")
+    ratings = folder.ratings(*(name for name in folder.splits if name != "train"))
+    row_of_rating = {int(rating_id): row for row, rating_id in enumerate(ratings.rating_id)}
+    queries = folder.ratings(split)
+    query_rows = _rows_by_user(queries)
+
+    cases = []
+    for draw in draws:
+        if max_draws is not None and draw.draw >= max_draws:
+            continue
+        context = np.array([row_of_rating[int(rating_id)] for rating_id in draw.rating_ids], dtype=np.int64)
+        rows = query_rows[draw.user]
+        rows = rows[~np.isin(queries.rating_id[rows], draw.rating_ids)]
+        evidence = Evidence(draw.user, ratings.image[context], ratings.rating_norm[context])
+        cases.append(Case(evidence, queries.image[rows], queries.rating_norm[rows]))
+    return cases
+
+
+def seen_cases(folder: DataFolder, split: str) -> list[Case]:
+    """
+    Training people on new pictures; the context is all of their training ratings.
+
+    Args:
+        folder ([`DataFolder`]): A split data folder.
+        split (`"val_seen"` or `"test_seen"`): Whose ratings are the queries.
+    """
+    train, queries = folder.ratings("train"), folder.ratings(split)
+    train_rows = _rows_by_user(train)
+    cases = []
+    for user, rows in _rows_by_user(queries).items():
+        context = train_rows[user]
+        evidence = Evidence(user, train.image[context], train.rating_norm[context])
+        cases.append(Case(evidence, queries.image[rows], queries.rating_norm[rows]))
+    return cases
+
+
+def evaluate_scorer(scorer: PersonalScorer, cases: Sequence[Case], k: int | None) -> Scores:
+    """
+    Judge a scorer.
+
+    Args:
+        scorer ([`PersonalScorer`]): What to judge.
+        cases (sequence of [`Case`]): From [`unseen_cases`] or [`seen_cases`].
+        k (`int`, *optional*): Size of the context; `None` for all of it. A person with fewer context ratings gets those.
+
+    Returns:
+        [`Scores`]
+    """
+    predictions = []
+    for case in cases:
+        evidence = Evidence(case.evidence.user, case.evidence.images[:k], case.evidence.ratings[:k])
+        predictions.append(np.asarray(scorer(evidence, case.queries), dtype=np.float64))
+    lengths = [len(case.queries) for case in cases]
+    case_ids = np.repeat(np.arange(len(cases)), lengths)
+    flat, references = np.concatenate(predictions), np.concatenate([case.references for case in cases])
+    case_user = np.array([case.evidence.user for case in cases])
+
+    srocc = user_spearman(flat, references, case_ids)
+    plcc = user_pearson(flat, references, case_ids)
+    pairwise = user_pairwise_accuracy(flat, references, case_ids)
+    users = np.unique(case_user[srocc.user_ids])
+    squared = np.bincount(case_ids, (flat - references) ** 2, minlength=len(cases)) / np.maximum(lengths, 1)
+    return Scores(
+        users,
+        srocc=_mean_by(case_user[srocc.user_ids], srocc.values, users),
+        plcc=_mean_by(case_user[plcc.user_ids], plcc.values, users),
+        pairwise=_mean_by(case_user[pairwise.user_ids], pairwise.values, users),
+        mse=_mean_by(case_user, squared, users),
+        skipped=len(np.unique(case_user)) - len(users),
+    )
+
+
+def _mean_by(owner: np.ndarray, values: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """Mean of the values of every user in `users` (sorted)."""
+    place = np.searchsorted(users, owner).clip(max=len(users) - 1)
+    known = users[place] == owner
+    sums = np.bincount(place[known], values[known], minlength=len(users))
+    return sums / np.bincount(place[known], minlength=len(users))
+
+
+def _rows_by_user(ratings: Ratings) -> dict[int, np.ndarray]:
+    order = np.argsort(ratings.user, kind="stable")
+    users, starts = np.unique(ratings.user[order], return_index=True)
+    return dict(zip(users.tolist(), np.split(order, starts[1:]), strict=True))

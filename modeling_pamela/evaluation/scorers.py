@@ -1,0 +1,149 @@
+"""PAMELA models and the baselines beside them as [`PersonalScorer`]s over a data folder's embeddings."""
+
+import numpy as np
+import torch
+
+from ..data.embed import FolderEmbeddings
+from ..data.folder import Ratings
+from ..gaussian_taste import taste_posterior
+from ..modeling_pamela import PamelaForPersonalizedScoring
+from ..taste.neighbours import neighbour_user_embedding, preference_profile
+from .protocol import Evidence
+
+
+__all__ = ["PopulationScorer", "PosteriorScorer", "TokenScorer"]
+
+
+class PosteriorScorer:
+    """
+    A posterior model: the closed-form taste of the evidence, seen or unseen people alike.
+
+    Args:
+        model ([`PamelaForPersonalizedScoring`]): A posterior model.
+        embeddings ([`FolderEmbeddings`]): Of the data folder.
+        with_demographics (`bool`): Let demographics move the prior.
+    """
+
+    name = "posterior"
+
+    @torch.no_grad()
+    def __init__(
+        self, model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings, with_demographics: bool = True
+    ) -> None:
+        was_training = model.training
+        model.eval()
+        device = model.device
+        output = model(
+            image_embeds=embeddings.image.to(device),
+            text_embeds=embeddings.text.to(device),
+            metadata_embeds=embeddings.metadata.to(device),
+        )
+        self.population = output.population_scores.double().cpu()
+        self.features = output.taste_features.double().cpu()
+        self.noise_variance = model.noise_variance
+        demographics = embeddings.demographics.to(device) if with_demographics else None
+        self.prior_mean = model.posterior_taste.prior_mean(demographics, len(embeddings.demographics)).double().cpu()
+        model.train(was_training)
+
+    def __call__(self, evidence: Evidence, queries: np.ndarray) -> np.ndarray:
+        images = torch.from_numpy(evidence.images)
+        residuals = torch.from_numpy(evidence.ratings) - self.population[images]
+        posterior = taste_posterior(
+            self.features[images], residuals, self.noise_variance, self.prior_mean[evidence.user]
+        )
+        rows = torch.from_numpy(queries)
+        return (self.population[rows] + self.features[rows] @ posterior.mean).numpy()
+
+
+class PopulationScorer:
+    """
+    Scores for nobody in particular: `mu(x)` of a posterior model, or the paper's population score of a token model.
+
+    Args:
+        model ([`PamelaForPersonalizedScoring`]): Of either kind.
+        embeddings ([`FolderEmbeddings`]): Of the data folder.
+    """
+
+    name = "population"
+
+    @torch.no_grad()
+    def __init__(self, model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings) -> None:
+        model.eval()
+        output = model(
+            image_embeds=embeddings.image.to(model.device),
+            text_embeds=embeddings.text.to(model.device),
+            metadata_embeds=embeddings.metadata.to(model.device),
+        )
+        scores = output.scores if output.population_scores is None else output.population_scores
+        self.scores = scores.double().cpu().numpy()
+
+    def __call__(self, evidence: Evidence, queries: np.ndarray) -> np.ndarray:
+        return self.scores[queries]
+
+
+class TokenScorer:
+    """
+    The paper's model: a training person's own token, or for a new person the mix of the nearest training people's (Eq. 1).
+
+    Args:
+        model ([`PamelaForPersonalizedScoring`]): A token model.
+        embeddings ([`FolderEmbeddings`]): Of the data folder.
+        train (`Ratings`): The training ratings, whose people, sorted by row, are the rows of the user table.
+    """
+
+    name = "token + kNN"
+
+    @torch.no_grad()
+    def __init__(self, model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings, train: Ratings) -> None:
+        self.model = model.eval()
+        self.embeddings = embeddings
+        self.config = model.config
+        self.users = np.unique(train.user)
+        table = model.pamela.user_embeddings
+        if table is None:
+            raise ValueError(
+                'The model has no user tokens; train with `user_conditioning="token"` and `use_user=True`.'
+            )
+        self.tokens = table.weight.detach()
+        self.profiles = torch.stack(
+            [
+                preference_profile(
+                    embeddings.image[train.image[train.user == user]],
+                    torch.from_numpy(train.rating_norm[train.user == user]).float(),
+                )
+                for user in self.users
+            ]
+        )
+
+    @torch.no_grad()
+    def __call__(self, evidence: Evidence, queries: np.ndarray) -> np.ndarray:
+        device = self.model.device
+        place = np.searchsorted(self.users, evidence.user)
+        token: torch.Tensor | None
+        if place < len(self.users) and self.users[place] == evidence.user:
+            token = self.tokens[place]
+        elif len(evidence.images):
+            profile = preference_profile(
+                self.embeddings.image[evidence.images], torch.from_numpy(evidence.ratings).float()
+            )
+            token = neighbour_user_embedding(
+                profile,
+                self.profiles,
+                self.tokens.cpu(),
+                num_neighbours=self.config.num_neighbours,
+                temperature=self.config.neighbour_temperature,
+            ).to(device)
+        else:
+            token = None
+        return (
+            self.model(
+                image_embeds=self.embeddings.image[queries].to(device),
+                text_embeds=self.embeddings.text[queries].to(device),
+                metadata_embeds=self.embeddings.metadata[queries].to(device),
+                demographics_embeds=self.embeddings.demographics[[evidence.user]].to(device),
+                taste=None if token is None else token[None],
+            )
+            .scores.double()
+            .cpu()
+            .numpy()
+        )

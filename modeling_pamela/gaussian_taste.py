@@ -1,0 +1,174 @@
+"""
+The algebra of a Gaussian taste.
+
+A person's score of picture x is `mu(x) + phi(x) . w`, a rating is that score plus noise, and the taste `w` (W numbers) has
+the prior `N(b, I)`. Given k ratings the posterior of `w` is Gaussian in closed form (Rasmussen & Williams 2006, section 2.1):
+
+    Lambda = I + Phi^T D^-1 Phi        mean = b + Lambda^-1 Phi^T D^-1 (r - Phi b)        D = diag(noise variance)
+
+The functions below never form `Lambda`. They divide every row by its noise and solve in the k x k system
+`K = Phi Phi^T + I`, whose eigenvalues are at least 1, so that its Cholesky factor exists however alike the pictures are.
+Where k > W the rows are first compressed to W by a QR decomposition, which leaves the posterior as it is. A row of zeros
+says nothing, so people with different numbers of ratings are batched by padding with zeros.
+
+All results are float64, whatever the precision of the network that made the features.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+__all__ = ["TastePosterior", "log_marginal_likelihood", "predictive_variance", "taste_posterior"]
+
+
+class TastePosterior(NamedTuple):
+    """
+    A Gaussian posterior over tastes.
+
+    Attributes:
+        mean (`torch.Tensor` of shape `(..., W)`): Posterior mean of `w`, prior mean included.
+        reduction (`torch.Tensor` of shape `(..., m, W)`):
+            What the evidence took from the prior's unit covariance: the posterior covariance is
+            `I - reduction^T reduction`; m is the smaller of k and W.
+    """
+
+    mean: Tensor
+    reduction: Tensor
+
+
+def taste_posterior(
+    features: Tensor, residuals: Tensor, noise_variance: Tensor | float, prior_mean: Tensor | None = None
+) -> TastePosterior:
+    """
+    Posterior of a taste given ratings.
+
+    Args:
+        features (`torch.Tensor` of shape `(..., k, W)`): Taste features of the rated pictures; k may be 0.
+        residuals (`torch.Tensor` of shape `(..., k)`): Rating minus population score.
+        noise_variance (`float` or `torch.Tensor` broadcastable to `(..., k)`): Variance of a rating around the person's score, > 0.
+        prior_mean (`torch.Tensor` of shape `(..., W)`, *optional*): Mean of the prior; zero where not given.
+
+    Returns:
+        [`TastePosterior`]
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from modeling_pamela.gaussian_taste import predictive_variance, taste_posterior
+
+    >>> # One direction, one rating that is 1 above the population, noise as large as the prior: half of it is believed.
+    >>> posterior = taste_posterior(torch.ones(1, 1), torch.ones(1), noise_variance=1.0)
+    >>> posterior.mean.tolist(), predictive_variance(posterior, torch.ones(1, 1)).tolist()
+    ([0.5], [0.5])
+
+    ```
+    """
+    features, residuals = features.double(), residuals.double()
+    if prior_mean is None:
+        prior_mean = features.new_zeros(features.shape[:-2] + features.shape[-1:])
+    prior_mean = prior_mean.double()
+    deviations = residuals - (features @ prior_mean.unsqueeze(-1)).squeeze(-1)
+    whitened, deviations = _whiten(features, deviations, noise_variance)
+    whitened, deviations, _ = _compress(whitened, deviations)
+    factor = _cholesky_of_gram(whitened)
+    reduction = torch.linalg.solve_triangular(factor, whitened, upper=False)
+    innovations = torch.linalg.solve_triangular(factor, deviations.unsqueeze(-1), upper=False)
+    mean = prior_mean + (reduction.mT @ innovations).squeeze(-1)
+    return TastePosterior(mean, reduction)
+
+
+def predictive_variance(posterior: TastePosterior, features: Tensor) -> Tensor:
+    """
+    Variance of a person's score of pictures (without rating noise).
+
+    Args:
+        posterior ([`TastePosterior`]): Of one person, or batched like `features`.
+        features (`torch.Tensor` of shape `(..., n, W)`): Taste features of the pictures.
+
+    Returns:
+        `torch.Tensor` of shape `(..., n)`: Variances, >= 0.
+    """
+    features = features.double()
+    variance = features.square().sum(-1) - (features @ posterior.reduction.mT).square().sum(-1)
+    return variance.clamp_min(0.0)
+
+
+def log_marginal_likelihood(
+    features: Tensor,
+    residuals: Tensor,
+    noise_variance: Tensor | float,
+    prior_mean: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """
+    Log density of all of a person's ratings, with the taste integrated out (Rasmussen & Williams 2006, Eq. 2.30).
+
+    Args:
+        features (`torch.Tensor` of shape `(..., k, W)`): Taste features of the rated pictures.
+        residuals (`torch.Tensor` of shape `(..., k)`): Rating minus population score.
+        noise_variance (`float` or `torch.Tensor` broadcastable to `(..., k)`): Variance of a rating, > 0.
+        prior_mean (`torch.Tensor` of shape `(..., W)`, *optional*): Mean of the prior; zero where not given.
+        mask (`torch.Tensor` of shape `(..., k)`, *optional*): True where there is a rating; the rest is padding.
+
+    Returns:
+        `torch.Tensor` of shape `(...)`: Natural-log densities.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from modeling_pamela.gaussian_taste import log_marginal_likelihood
+
+    >>> density = log_marginal_likelihood(torch.ones(1, 1), torch.zeros(1), noise_variance=1.0)
+    >>> expected = torch.distributions.Normal(0.0, 2.0**0.5).log_prob(torch.tensor(0.0))
+    >>> abs(density - expected).item() < 1e-6
+    True
+
+    ```
+    """
+    features, residuals = features.double(), residuals.double()
+    if prior_mean is not None:
+        residuals = residuals - (features @ prior_mean.double().unsqueeze(-1)).squeeze(-1)
+    noise_variance = torch.as_tensor(noise_variance, dtype=torch.float64, device=features.device).expand_as(residuals)
+    if mask is None:
+        mask = torch.ones_like(residuals, dtype=torch.bool)
+    features = features * mask.unsqueeze(-1)
+    residuals = torch.where(mask, residuals, 0.0)
+
+    whitened, deviations = _whiten(features, residuals, noise_variance)
+    whitened, deviations, left_over = _compress(whitened, deviations)
+    factor = _cholesky_of_gram(whitened)
+    innovations = torch.linalg.solve_triangular(factor, deviations.unsqueeze(-1), upper=False)
+    quadratic = innovations.square().sum((-2, -1)) + left_over
+    log_determinant = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    log_noise = torch.where(mask, (2 * math.pi * noise_variance).log(), 0.0).sum(-1)
+    return -0.5 * (quadratic + log_determinant + log_noise)
+
+
+def _whiten(features: Tensor, residuals: Tensor, noise_variance: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Divide every row by the standard deviation of its noise."""
+    precision = torch.as_tensor(noise_variance, dtype=torch.float64, device=features.device).rsqrt()
+    precision = precision.expand_as(residuals)
+    return features * precision.unsqueeze(-1), residuals * precision
+
+
+def _compress(whitened: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where there are more rows than columns: as few rows that say the same, and the squares that no taste explains."""
+    k, width = whitened.shape[-2:]
+    if k <= width:
+        return whitened, deviations, deviations.new_zeros(deviations.shape[:-1])
+    orthogonal, triangular = torch.linalg.qr(whitened)
+    projected = (orthogonal.mT @ deviations.unsqueeze(-1)).squeeze(-1)
+    left_over = (deviations - (orthogonal @ projected.unsqueeze(-1)).squeeze(-1)).square().sum(-1)
+    return triangular, projected, left_over
+
+
+def _cholesky_of_gram(whitened: Tensor) -> Tensor:
+    """Lower Cholesky factor of `whitened whitened^T + I`."""
+    gram = whitened @ whitened.mT
+    gram = gram + torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    return torch.linalg.cholesky(gram)

@@ -1,0 +1,774 @@
+"""PAMELA models: what one person will like, from a picture, its prompt, its metadata and what is known of the person."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .configuration_pamela import PamelaConfig
+from .encoders_pamela import EncoderError, FrozenEncoder, load_image_encoder, load_text_encoder
+from .gaussian_taste import TastePosterior, log_marginal_likelihood, predictive_variance
+
+
+__all__ = [
+    "PamelaForPersonalizedScoring",
+    "PamelaModel",
+    "PamelaModelOutput",
+    "PamelaPreTrainedModel",
+    "PamelaScoringOutput",
+]
+
+
+@dataclass
+class PamelaModelOutput(ModelOutput):
+    """
+    Output of [`PamelaModel`].
+
+    Args:
+        pooler_output (`torch.Tensor` of shape `(R, hidden_size)`): The fused representation of every row.
+        image_projection (`torch.Tensor` of shape `(N, P)`, *optional*): Picture embeddings as the network sees them.
+        text_projection (`torch.Tensor` of shape `(N, P)`, *optional*): Prompt embeddings as the network sees them.
+    """
+
+    pooler_output: Tensor | None = None
+    image_projection: Tensor | None = None
+    text_projection: Tensor | None = None
+
+
+@dataclass
+class PamelaScoringOutput(ModelOutput):
+    """
+    Output of [`PamelaForPersonalizedScoring`]. N pictures, R rows (a row is a picture for a person), W taste features.
+
+    Args:
+        loss (`torch.Tensor` of shape `()`, *optional*):
+            Given `labels`. Posterior: negative log marginal likelihood per rating. Token: mean squared error.
+        scores (`torch.Tensor` of shape `(R,)`): Personal scores; 0 and 1 are the ends of the rating scale, and a score may leave them.
+        population_scores (`torch.Tensor` of shape `(N,)`, *optional*): Scores for nobody in particular (posterior models).
+        taste_features (`torch.Tensor` of shape `(N, W)`, *optional*): `phi(x)` of every picture (posterior models).
+        std (`torch.Tensor` of shape `(R,)`, *optional*): Standard deviation of `scores`, rating noise not included (posterior models).
+    """
+
+    loss: Tensor | None = None
+    scores: Tensor | None = None
+    population_scores: Tensor | None = None
+    taste_features: Tensor | None = None
+    std: Tensor | None = None
+
+
+class PamelaPreTrainedModel(PreTrainedModel):
+    """Weights, initialisation, loading, and the frozen encoders, which are neither trained nor saved."""
+
+    config: PamelaConfig
+    config_class = PamelaConfig
+    base_model_prefix = "pamela"
+    main_input_name = "pixel_values"
+    supports_gradient_checkpointing = False
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, PamelaProjection):
+            for buffer in (module.mean, module.components):
+                if buffer is not None:
+                    init.zeros_(buffer)
+        elif isinstance(module, PamelaFourierFeatures):
+            init.copy_(module.frequencies, module.draw_frequencies())
+        elif isinstance(module, PamelaTransformerFusion):
+            init.normal_(module.cls_token, std=self.config.initializer_range)
+        elif isinstance(module, PamelaTaste):
+            init.constant_(module.log_noise_std, math.log(0.2))
+            init.constant_(module.log_prior_std, math.log(0.1))
+            if module.demographics is not None:
+                init.zeros_(module.demographics.weight)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """
+        Load a checkpoint as [`~transformers.PreTrainedModel.from_pretrained`] does, but refuse one that is not whole.
+
+        Raises:
+            OSError: The weights are cut off, or some of them are missing or of another shape.
+        """
+        with_info = kwargs.pop("output_loading_info", False)
+        model: Any
+        info: dict[str, Any]
+        try:
+            model, info = super().from_pretrained(  # type: ignore[misc]
+                pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+            )
+        except (SafetensorError, RuntimeError) as error:
+            raise OSError(
+                f"The weights in {pretrained_model_name_or_path} cannot be read ({error}). The file is cut off or damaged, or "
+                "does not belong to the config beside it; copy or download the checkpoint again."
+            ) from error
+        if missing := sorted(info["missing_keys"]):
+            raise OSError(
+                f"The checkpoint {pretrained_model_name_or_path} lacks {len(missing)} of the model's tensors "
+                f"({', '.join(missing[:3])}, …). It is incomplete or of another kind of model; copy or download it again."
+            )
+        return (model, info) if with_info else model
+
+    # Frozen encoders ------------------------------------------------------------------------------------------------
+
+    def encoder(self, role: str) -> FrozenEncoder:
+        """
+        The frozen encoder of a role, loaded on first use and moved to the model's device.
+
+        Args:
+            role (`str`): `"image"`, `"text"` or `"profile"`.
+
+        Raises:
+            [`EncoderError`]: The config names none, it cannot be loaded, or it is not the one the head was trained on.
+        """
+        encoders = self.__dict__.setdefault("_frozen_encoders", {})
+        if role not in encoders:
+            name = getattr(self.config, f"{role}_encoder")
+            if name is None:
+                raise EncoderError(
+                    f"This model names no {role} encoder, so it takes precomputed embeddings only. Pass `{role}_embeds`, or set "
+                    f"`config.{role}_encoder`."
+                )
+            encoder = load_image_encoder(name) if role == "image" else load_text_encoder(name)
+            self._check_encoder(role, encoder)
+            encoders[role] = encoder
+        # Models share their encoders, so one follows whichever model uses it; its precision stays its own.
+        return encoders[role].to(self.device)
+
+    def _check_encoder(self, role: str, encoder: FrozenEncoder) -> None:
+        width = getattr(self.config, f"{role}_embed_dim")
+        if encoder.embed_dim != width:
+            raise EncoderError(
+                f"The {role} encoder {encoder.name!r} gives embeddings of width {encoder.embed_dim}, but the model was made for "
+                f"width {width}. Name the encoder it was trained with."
+            )
+        expected = (self.config.encoder_fingerprints or {}).get(role, encoder.fingerprint)
+        if encoder.fingerprint != expected:
+            raise EncoderError(
+                f"The {role} encoder {encoder.name!r} has fingerprint {encoder.fingerprint}, but the model was trained on "
+                f"{expected}: other weights or another preprocessing, so its scores would mean nothing. Install the version it "
+                "was trained with, or train a new head."
+            )
+
+    def get_image_embeds(self, pixel_values: Tensor) -> Tensor:
+        """
+        Frozen picture embeddings, with gradient to the pixels.
+
+        Args:
+            pixel_values (`torch.Tensor` of shape `(N, 3, H, W)`): As the processor makes them.
+
+        Returns:
+            `torch.Tensor` of shape `(N, image_embed_dim)`
+        """
+        encoder = self.encoder("image")
+        dtype = next(encoder.parameters()).dtype
+        return encoder(pixel_values=pixel_values.to(self.device, dtype)).to(self.dtype)
+
+    def get_text_embeds(self, input_ids: Tensor, attention_mask: Tensor | None, role: str = "text") -> Tensor:
+        """
+        Frozen text embeddings. A row without any token (all of its mask is 0) is an absent text and becomes a row of zeros.
+
+        Args:
+            input_ids (`torch.Tensor` of shape `(N, T)`): As the processor makes them.
+            attention_mask (`torch.Tensor` of shape `(N, T)`, *optional*): Likewise; all ones where not given.
+            role (`str`): `"text"` for prompts, `"profile"` for demographics and metadata.
+
+        Returns:
+            `torch.Tensor` of shape `(N, D)`
+        """
+        encoder = self.encoder(role)
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        input_ids, attention_mask = input_ids.to(self.device), attention_mask.to(self.device)
+        present = attention_mask.any(-1)
+        embeds = torch.zeros(len(input_ids), encoder.embed_dim, dtype=self.dtype, device=self.device)
+        if present.any():
+            encoded = encoder(input_ids=input_ids[present], attention_mask=attention_mask[present])
+            embeds[present] = encoded.to(self.dtype)
+        return embeds
+
+
+class PamelaProjection(nn.Module):
+    """
+    From a frozen embedding to a token of the shared width: principal components (if asked), then an MLP.
+
+    A row of zeros is an absent input (no frozen encoder gives one); it reaches the MLP as zeros.
+    """
+
+    mean: Tensor | None
+    components: Tensor | None
+
+    def __init__(self, embed_dim: int, projection_dim: int | None, config: PamelaConfig) -> None:
+        super().__init__()
+        self.register_buffer("mean", None if projection_dim is None else torch.zeros(embed_dim))
+        self.register_buffer("components", None if projection_dim is None else torch.zeros(embed_dim, projection_dim))
+        self.embed_dim = embed_dim
+        self.output_dim = projection_dim or embed_dim
+        self.mlp = nn.Sequential(
+            nn.Linear(self.output_dim, config.hidden_size),
+            nn.GELU(),
+            nn.Dropout(config.hidden_dropout_prob),
+            nn.Linear(config.hidden_size, config.hidden_size),
+        )
+
+    def project(self, embeds: Tensor) -> Tensor:
+        """`(N, embed_dim)` -> `(N, output_dim)`"""
+        if self.mean is None or self.components is None:
+            return embeds
+        present = embeds.detach().ne(0).any(-1, keepdim=True)
+        return torch.where(present, (embeds - self.mean) @ self.components, 0.0)
+
+    @torch.no_grad()
+    def fit(self, embeds: Tensor) -> None:
+        """Set the principal components from training embeddings `(N, embed_dim)`, scaled to a mean square of 1 per component."""
+        if self.mean is None or self.components is None:
+            return
+        embeds = embeds[embeds.ne(0).any(-1)].double()
+        if not len(embeds):
+            return  # Nothing is known of an input that no training row has; its zeros stay zeros.
+        mean = embeds.mean(0)
+        centered = embeds - mean
+        _, _, directions = torch.linalg.svd(centered, full_matrices=False)
+        components = directions[: self.output_dim].T
+        scale = (centered @ components).square().mean().sqrt().clamp_min(1e-12)
+        self.mean.copy_(mean)
+        self.components.zero_()
+        self.components[:, : components.shape[1]] = components / scale
+
+
+class PamelaFourierFeatures(nn.Module):
+    """
+    Fixed random Fourier features: `features(x) . features(y)` approximates `exp(-|x - y|^2 / (2 l^2))` (Rahimi & Recht 2007), with
+    orthogonal frequencies (Yu et al. 2016), which need fewer of them. The lengthscale l counts in root mean squared
+    distances between two training embeddings.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, input_dim: int, num_features: int, lengthscale: float) -> None:
+        super().__init__()
+        if num_features % 2:
+            raise ValueError(
+                f"Fourier features come in pairs of sine and cosine; {num_features} is odd. Use an even number."
+            )
+        self.input_dim = input_dim
+        self.num_frequencies = num_features // 2
+        # Two independent inputs of unit mean square per component are sqrt(2 * input_dim) apart.
+        self.lengthscale = lengthscale * math.sqrt(2 * input_dim)
+        self.register_buffer("frequencies", self.draw_frequencies())
+
+    def draw_frequencies(self) -> Tensor:
+        """`(input_dim, num_frequencies)`, the same for every model of the same shape."""
+        generator = torch.Generator().manual_seed(0)
+        blocks = []
+        for _ in range(0, self.num_frequencies, self.input_dim):
+            gaussian = torch.randn(self.input_dim, self.input_dim, generator=generator)
+            orthogonal, _ = torch.linalg.qr(gaussian)
+            lengths = torch.randn(self.input_dim, self.input_dim, generator=generator).norm(dim=0)
+            blocks.append(orthogonal * lengths)
+        return torch.cat(blocks, dim=1)[:, : self.num_frequencies] / self.lengthscale
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`(N, input_dim)` -> `(N, num_features)`, rows of length 1; a row of zeros (an absent input) gives zeros."""
+        present = inputs.detach().ne(0).any(-1, keepdim=True)
+        angles = inputs @ self.frequencies
+        features = torch.cat([angles.cos(), angles.sin()], dim=-1) / math.sqrt(self.num_frequencies)
+        return torch.where(present, features, 0.0)
+
+
+class PamelaMLPFusion(nn.Module):
+    """All tokens side by side through a multilayer perceptron."""
+
+    def __init__(self, num_tokens: int, config: PamelaConfig) -> None:
+        super().__init__()
+        width = num_tokens * config.hidden_size
+        layers: list[nn.Module] = [nn.GELU(), nn.Dropout(config.hidden_dropout_prob)]
+        for _ in range(config.num_hidden_layers - 1):
+            layers += [nn.Linear(width, config.intermediate_size), nn.GELU(), nn.Dropout(config.hidden_dropout_prob)]
+            width = config.intermediate_size
+        self.layers = nn.Sequential(*layers, nn.Linear(width, config.hidden_size), nn.GELU())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`(R, T, hidden_size)` -> `(R, hidden_size)`"""
+        return self.layers(tokens.flatten(1))
+
+
+class PamelaTransformerFusion(nn.Module):
+    """The paper's fusion: [CLS] and the tokens through a shallow transformer encoder; the [CLS] output is the result."""
+
+    def __init__(self, config: PamelaConfig) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
+        layer = nn.TransformerEncoderLayer(
+            config.hidden_size,
+            config.num_attention_heads,
+            config.intermediate_size,
+            config.hidden_dropout_prob,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.encoder = nn.TransformerEncoder(
+            layer, config.num_hidden_layers, norm=nn.LayerNorm(config.hidden_size), enable_nested_tensor=False
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`(R, T, hidden_size)` -> `(R, hidden_size)`"""
+        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        return self.encoder(tokens)[:, 0]
+
+
+class PamelaModel(PamelaPreTrainedModel):
+    """
+    The network without a head: projections of all inputs and their fusion.
+
+    A posterior model fuses what belongs to the picture only (picture, prompt, metadata). A token model (the paper) also fuses
+    the demographics and, where one is given, a user token.
+    """
+
+    def __init__(self, config: PamelaConfig) -> None:
+        super().__init__(config)
+        fuses_person = config.user_conditioning == "token"
+        inputs = {
+            "image": (config.use_image, config.image_embed_dim, config.image_projection_dim),
+            "text": (config.use_text, config.text_embed_dim, config.text_projection_dim),
+            "metadata": (config.use_metadata, config.profile_embed_dim, config.profile_projection_dim),
+            "demographics": (
+                config.use_demographics and fuses_person,
+                config.profile_embed_dim,
+                config.profile_projection_dim,
+            ),
+        }
+        projections = {
+            name: PamelaProjection(width, projected, config)
+            for name, (used, width, projected) in inputs.items()
+            if used
+        }
+        self.projections: Mapping[str, PamelaProjection] = nn.ModuleDict(projections)  # type: ignore[assignment]
+        if not projections:
+            raise ValueError("Every input is switched off (`use_image`, `use_text`, …): there is nothing to score by.")
+        self.user_embeddings: nn.Embedding | None = None
+        if fuses_person and config.use_user:
+            self.user_embeddings = nn.Embedding(config.num_users, config.hidden_size)
+        if config.fusion == "transformer":
+            self.fusion: nn.Module = PamelaTransformerFusion(config)
+        else:
+            self.fusion = PamelaMLPFusion(len(self.projections) + (self.user_embeddings is not None), config)
+        self.post_init()
+
+    def forward(
+        self,
+        image_embeds: Tensor | None = None,
+        text_embeds: Tensor | None = None,
+        metadata_embeds: Tensor | None = None,
+        demographics_embeds: Tensor | None = None,
+        user_tokens: Tensor | None = None,
+        picture_index: Tensor | None = None,
+        user_index: Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> PamelaModelOutput:
+        """
+        Args:
+            image_embeds (`torch.Tensor` of shape `(N, image_embed_dim)`, *optional*): Frozen picture embeddings.
+            text_embeds (`torch.Tensor` of shape `(N, text_embed_dim)`, *optional*): Frozen prompt embeddings.
+            metadata_embeds (`torch.Tensor` of shape `(N, profile_embed_dim)`, *optional*): Frozen embeddings of the metadata sentences.
+            demographics_embeds (`torch.Tensor` of shape `(U, profile_embed_dim)`, *optional*): Frozen embeddings of the
+                demographics sentences (token models).
+            user_tokens (`torch.Tensor` of shape `(U, hidden_size)`, *optional*): User tokens (token models); left out for
+                the population score.
+            picture_index, user_index (`torch.Tensor` of shape `(R,)`, *optional*): Row of the picture and of the person
+                inputs that each output row is about. By default every picture is one row.
+
+        An input that is absent, or a row of it that is all zeros, is an unknown one.
+        """
+        given = {
+            "image": image_embeds,
+            "text": text_embeds,
+            "metadata": metadata_embeds,
+            "demographics": demographics_embeds,
+        }
+        pictures = [embeds for name, embeds in given.items() if name != "demographics" and embeds is not None]
+        if not pictures:
+            raise ValueError("No picture, prompt or metadata was given; pass at least one of them.")
+        num_pictures = len(pictures[0])
+
+        if self.training and self.config.prompt_dropout and text_embeds is not None:
+            hidden = torch.rand(num_pictures, 1, device=text_embeds.device) < self.config.prompt_dropout
+            given["text"] = text_embeds.masked_fill(hidden, 0.0)
+
+        num_rows = num_pictures if picture_index is None else len(picture_index)
+        projected, tokens = {}, []
+        for name, projection in self.projections.items():
+            is_person = name == "demographics"
+            embeds, index = given[name], user_index if is_person else picture_index
+            if embeds is None:
+                # Unknown for all: one row of zeros is enough.
+                embeds, index = next(projection.parameters()).new_zeros(1, projection.embed_dim), None
+            projected[name] = projection.project(embeds)
+            token = projection.mlp(projected[name])
+            tokens.append(token.expand(num_rows, -1) if index is None else token[index])
+        if self.user_embeddings is not None:
+            tokens += self._user_tokens(user_tokens, user_index, self.user_embeddings, num_rows)
+        return PamelaModelOutput(
+            pooler_output=self.fusion(torch.stack(tokens, dim=1)),
+            image_projection=projected.get("image"),
+            text_projection=projected.get("text"),
+        )
+
+    def _user_tokens(
+        self, user_tokens: Tensor | None, user_index: Tensor | None, table: nn.Embedding, num_rows: int
+    ) -> list[Tensor]:
+        if user_tokens is not None:
+            return [user_tokens.expand(num_rows, -1) if user_index is None else user_tokens[user_index]]
+        if self.config.fusion == "transformer":
+            return []
+        # The perceptron has a fixed place for the token; zeros there say that nobody is known.
+        return [table.weight.new_zeros(num_rows, self.config.hidden_size)]
+
+
+class PamelaTaste(nn.Module):
+    """
+    The parts of a posterior model that are about people: taste features `phi(x)`, the prior of a taste, and the rating noise.
+
+    `phi` is, in this order: a constant and the population score's deviation from its mean (so that a person's bias and scale are part of their
+    taste); learned directions, along which the training people differ; free directions, a fixed map of the frozen
+    embeddings, along which anybody may differ. Each part is scaled by a prior standard deviation of its own, so that the
+    prior of `w` is a unit Gaussian. With `use_user=False` there are no taste features (W = 0), and everybody has the population score.
+    """
+
+    parts = ("bias", "scale", "learned", "free_image", "free_text")
+
+    def __init__(self, config: PamelaConfig, image_dim: int | None, text_dim: int | None) -> None:
+        super().__init__()
+        self.is_used = config.use_user
+        self.directions = nn.Linear(config.hidden_size, config.num_learned_directions, bias=False)
+        self.free_image = self.free_text = None
+        if image_dim and config.num_free_image_directions:
+            self.free_image = PamelaFourierFeatures(
+                image_dim, config.num_free_image_directions, config.free_image_lengthscale
+            )
+        if text_dim and config.num_free_text_directions:
+            self.free_text = PamelaFourierFeatures(
+                text_dim, config.num_free_text_directions, config.free_text_lengthscale
+            )
+        self.log_prior_std = nn.Parameter(torch.zeros(len(self.parts)))
+        self.log_noise_std = nn.Parameter(torch.zeros(()))
+        # Demographics move the prior mean along the directions that have a meaning, not along the random ones.
+        self.num_named = 2 + config.num_learned_directions
+        self.demographics: nn.Linear | None = None
+        if config.use_demographics:
+            self.demographics = nn.Linear(config.profile_embed_dim, self.num_named, bias=False)
+
+    @property
+    def width(self) -> int:
+        """W, the number of taste features."""
+        if not self.is_used:
+            return 0
+        free = (self.free_image, self.free_text)
+        return self.num_named + sum(2 * part.num_frequencies for part in free if part is not None)
+
+    def features(self, network: PamelaModelOutput, deviation: Tensor) -> Tensor:
+        """Taste features `(N, W)` from the network's output and the population score's deviation `(N,)` from its mean."""
+        if not self.is_used:
+            return deviation.new_zeros(len(deviation), 0)
+        std = self.log_prior_std.exp()
+        learned = self.directions(network.pooler_output) / math.sqrt(self.directions.out_features)
+        parts = [std[0].expand(len(deviation), 1), std[1] * deviation.unsqueeze(-1), std[2] * learned]
+        for free, projection, scale in (
+            (self.free_image, network.image_projection, std[3]),
+            (self.free_text, network.text_projection, std[4]),
+        ):
+            if free is not None and projection is not None:
+                parts.append(scale * free(projection).expand(len(deviation), -1))
+        return torch.cat(parts, dim=-1)
+
+    def prior_mean(self, demographics_embeds: Tensor | None, num_people: int) -> Tensor:
+        """`(U, W)`: `B d_u`, or zeros for people of whom nothing is known."""
+        mean = self.log_noise_std.new_zeros(num_people, self.width)
+        if self.is_used and self.demographics is not None and demographics_embeds is not None:
+            mean[:, : self.num_named] = self.demographics(demographics_embeds)
+        return mean
+
+
+class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
+    """
+    Predicts what one person will like.
+
+    With `config.user_conditioning="posterior"` the score is `mu(x) + phi(x) . w_u`, and a person is a taste `w_u` with a closed-form
+    posterior. With `"token"` it is the paper's model (arXiv 2604.07427, section 4), and a person is a user token.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring
+
+    >>> model = PamelaForPersonalizedScoring(PamelaConfig(image_embed_dim=8, hidden_size=16)).eval()
+    >>> output = model(image_embeds=torch.randn(3, 8))
+    >>> output.scores.shape, output.std.shape, output.taste_features.shape
+    (torch.Size([3]), torch.Size([3]), torch.Size([3, 290]))
+
+    ```
+    """
+
+    def __init__(self, config: PamelaConfig) -> None:
+        super().__init__(config)
+        self.pamela = PamelaModel(config)
+        self.head = nn.Linear(config.hidden_size, 1)
+        self.taste: PamelaTaste | None = None
+        if config.user_conditioning == "posterior":
+            dims = {name: projection.output_dim for name, projection in self.pamela.projections.items()}
+            self.taste = PamelaTaste(config, dims.get("image"), dims.get("text"))
+        self.post_init()
+
+    @property
+    def taste_width(self) -> int:
+        """Numbers that describe a person: W of a posterior model, the width of a user token otherwise."""
+        return self.config.hidden_size if self.taste is None else self.taste.width
+
+    @property
+    def posterior_taste(self) -> PamelaTaste:
+        """The parts of a posterior model that are about people; a `ValueError` for a token model, which has none."""
+        if self.taste is None:
+            raise ValueError('This is a model with `user_conditioning="token"`; a posterior model is needed.')
+        return self.taste
+
+    @property
+    def noise_variance(self) -> float:
+        """Variance of a rating around the person's score, on the 0..1 scale (posterior models)."""
+        return self.posterior_taste.log_noise_std.exp().square().item()
+
+    def fingerprint(self) -> str:
+        """16 hex digits that change with the weights or the encoders: what a saved taste belongs to."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+        digest.update(repr(sorted((self.config.encoder_fingerprints or {}).items())).encode())
+        return digest.hexdigest()[:16]
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        metadata_input_ids: Tensor | None = None,
+        metadata_attention_mask: Tensor | None = None,
+        demographics_input_ids: Tensor | None = None,
+        demographics_attention_mask: Tensor | None = None,
+        image_embeds: Tensor | None = None,
+        text_embeds: Tensor | None = None,
+        metadata_embeds: Tensor | None = None,
+        demographics_embeds: Tensor | None = None,
+        taste: Tensor | None = None,
+        taste_reduction: Tensor | None = None,
+        user_ids: Tensor | None = None,
+        picture_index: Tensor | None = None,
+        user_index: Tensor | None = None,
+        labels: Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> PamelaScoringOutput:
+        """
+        Score N pictures for U people in R rows.
+
+        Args:
+            pixel_values (`torch.Tensor` of shape `(N, 3, H, W)`, *optional*): Pictures as the processor makes them.
+            input_ids, attention_mask (`torch.Tensor` of shape `(N, T)`, *optional*): Tokenised prompts.
+            metadata_input_ids, metadata_attention_mask (`torch.Tensor` of shape `(N, T)`, *optional*): Tokenised metadata.
+            demographics_input_ids, demographics_attention_mask (`torch.Tensor` of shape `(U, T)`, *optional*): Tokenised demographics.
+            image_embeds, text_embeds, metadata_embeds (`torch.Tensor` of shape `(N, D)`, *optional*):
+                Frozen embeddings, instead of the raw inputs; a row of zeros is an unknown input.
+            demographics_embeds (`torch.Tensor` of shape `(U, D)`, *optional*): Frozen embeddings, instead of the raw inputs.
+            taste (`torch.Tensor` of shape `(U, taste_width)`, *optional*):
+                Who scores: posterior means of tastes, or user tokens. Without it the prior mean given the demographics (posterior), or
+                the population (token).
+            taste_reduction (`torch.Tensor` of shape `(U, m, taste_width)`, *optional*):
+                The posteriors' covariances (see [`~modeling_pamela.gaussian_taste.TastePosterior`]); the prior's where not given.
+            user_ids (`torch.Tensor` of shape `(U,)`, *optional*): Rows of the user table, instead of `taste` (token models).
+            picture_index, user_index (`torch.Tensor` of shape `(R,)`, *optional*):
+                Which picture and which person every row is about. By default R = N, and the person is the only one given.
+            labels (`torch.Tensor` of shape `(R,)`, *optional*): Ratings on the 0..1 scale.
+
+        Returns:
+            [`PamelaScoringOutput`]
+        """
+        if image_embeds is None and pixel_values is not None:
+            image_embeds = self.get_image_embeds(pixel_values)
+        if text_embeds is None and input_ids is not None:
+            text_embeds = self.get_text_embeds(input_ids, attention_mask)
+        if metadata_embeds is None and metadata_input_ids is not None:
+            metadata_embeds = self.get_text_embeds(metadata_input_ids, metadata_attention_mask, "profile")
+        if demographics_embeds is None and demographics_input_ids is not None:
+            demographics_embeds = self.get_text_embeds(demographics_input_ids, demographics_attention_mask, "profile")
+        pictures = {"image_embeds": image_embeds, "text_embeds": text_embeds, "metadata_embeds": metadata_embeds}
+        self._check_inputs(pictures, demographics_embeds, taste, picture_index, user_index, labels)
+
+        if self.taste is None:
+            if taste is None and user_ids is not None and self.pamela.user_embeddings is not None:
+                taste = self.pamela.user_embeddings(user_ids)
+            network = self.pamela(
+                **pictures,
+                demographics_embeds=demographics_embeds,
+                user_tokens=taste,
+                picture_index=picture_index,
+                user_index=user_index,
+            )
+            scores = self.head(network.pooler_output).squeeze(-1)
+            loss = None if labels is None else nn.functional.mse_loss(scores, labels.to(scores.dtype))
+            return PamelaScoringOutput(loss=loss, scores=scores)
+
+        population_scores, features = self._population_and_features(self.pamela(**pictures))
+        num_pictures = len(population_scores)
+        if picture_index is None:
+            picture_index = torch.arange(num_pictures, device=features.device)
+        if user_index is None:
+            user_index = torch.zeros_like(picture_index)
+        row_scores, row_features = population_scores[picture_index], features[picture_index]
+
+        loss = None
+        if labels is not None:
+            loss = self._negative_log_likelihood(row_scores, row_features, demographics_embeds, user_index, labels)
+        if taste is None:
+            num_people = 1 if demographics_embeds is None else len(demographics_embeds)
+            taste = self.taste.prior_mean(demographics_embeds, max(num_people, int(user_index.max()) + 1))
+        scores = row_scores + (row_features * taste[user_index].to(row_features.dtype)).sum(-1)
+        with torch.no_grad():
+            if taste_reduction is None:
+                variance = row_features.square().sum(-1)
+            else:
+                posterior = TastePosterior(taste[user_index], taste_reduction[user_index])
+                variance = predictive_variance(posterior, row_features.unsqueeze(-2)).squeeze(-1)
+        return PamelaScoringOutput(
+            loss=loss,
+            scores=scores,
+            population_scores=population_scores,
+            taste_features=features,
+            std=variance.sqrt().to(scores.dtype),
+        )
+
+    @torch.no_grad()
+    def score_matrix(
+        self, image_embeds: Tensor, taste: Tensor, out: Tensor | None = None, **picture_inputs: Tensor | None
+    ) -> Tensor:
+        """
+        Scores of N pictures for U people as one matrix product (posterior), or person by person (token).
+
+        Args:
+            image_embeds (`torch.Tensor` of shape `(N, image_embed_dim)`): Frozen picture embeddings.
+            taste (`torch.Tensor` of shape `(U, taste_width)`): Posterior means, or user tokens.
+            out (`torch.Tensor` of shape `(U, N)`, *optional*): Where to write the scores.
+            picture_inputs: `text_embeds`, `metadata_embeds`, as in `forward`.
+
+        Returns:
+            `torch.Tensor` of shape `(U, N)`: `out`, where it was given.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            if self.taste is not None:
+                network = self.pamela(image_embeds=image_embeds, **picture_inputs)
+                population_scores, features = self._population_and_features(network)
+                taste = taste.to(features.dtype)
+                return torch.addmm(population_scores, taste, features.mT, out=out)
+            if out is None:
+                out = image_embeds.new_empty(len(taste), len(image_embeds))
+            for row, token in zip(out, taste, strict=True):
+                row.copy_(self(image_embeds=image_embeds, taste=token[None], **picture_inputs).scores)
+            return out
+        finally:
+            self.train(was_training)
+
+    @torch.no_grad()
+    def fit_inputs(self, mean_rating: float, **embeds: Tensor | None) -> None:
+        """
+        Set what is computed from training data before the first step: principal components of the inputs and the mean rating.
+
+        Args:
+            mean_rating (`float`): Mean training rating on the 0..1 scale; where the scores start.
+            embeds: `image`, `text`, `metadata`, `demographics`: frozen embeddings `(n, D)` of the training rows.
+        """
+        self.head.bias.fill_(mean_rating)
+        for name, projection in self.pamela.projections.items():
+            if (rows := embeds.get(name)) is not None:
+                projection.fit(rows.to(self.device))
+
+    def _population_and_features(self, network: PamelaModelOutput) -> tuple[Tensor, Tensor]:
+        """`mu` of shape `(N,)` and `phi` of shape `(N, W)`."""
+        population_scores = self.head(network.pooler_output).squeeze(-1)
+        return population_scores, self.posterior_taste.features(network, population_scores - self.head.bias)
+
+    def _negative_log_likelihood(
+        self,
+        row_scores: Tensor,
+        row_features: Tensor,
+        demographics_embeds: Tensor | None,
+        user_index: Tensor,
+        labels: Tensor,
+    ) -> Tensor:
+        """Every person's ratings are one observation: the taste behind them is integrated out. Mean per rating."""
+        num_people = int(user_index.max()) + 1
+        residuals = labels.to(row_scores.dtype) - row_scores
+        slots, mask = _padding_slots(user_index, num_people)
+        padded_features = row_features.new_zeros(*mask.shape, row_features.shape[-1])
+        padded_residuals = residuals.new_zeros(mask.shape)
+        padded_features = padded_features.index_put(slots, row_features)
+        padded_residuals = padded_residuals.index_put(slots, residuals)
+        prior_mean = self.posterior_taste.prior_mean(demographics_embeds, num_people)
+        noise_variance = self.posterior_taste.log_noise_std.double().exp().square()
+        log_likelihood = log_marginal_likelihood(padded_features, padded_residuals, noise_variance, prior_mean, mask)
+        return -log_likelihood.sum() / len(labels)
+
+    def _check_inputs(
+        self,
+        pictures: dict[str, Tensor | None],
+        demographics_embeds: Tensor | None,
+        taste: Tensor | None,
+        picture_index: Tensor | None,
+        user_index: Tensor | None,
+        labels: Tensor | None,
+    ) -> None:
+        widths = {
+            "image_embeds": self.config.image_embed_dim,
+            "text_embeds": self.config.text_embed_dim,
+            "metadata_embeds": self.config.profile_embed_dim,
+            "demographics_embeds": self.config.profile_embed_dim,
+            "taste": self.taste_width,
+        }
+        for name, tensor in {**pictures, "demographics_embeds": demographics_embeds, "taste": taste}.items():
+            if tensor is not None and (tensor.ndim != 2 or tensor.shape[1] != widths[name]):
+                raise ValueError(
+                    f"`{name}` has shape {tuple(tensor.shape)}, expected (rows, {widths[name]}). Was it made with another encoder "
+                    "or for another model?"
+                )
+        rows = {len(tensor) for tensor in pictures.values() if tensor is not None}
+        if len(rows) > 1:
+            raise ValueError(
+                f"Picture inputs are about different numbers of pictures: {sorted(rows)}. Give one row a picture to each."
+            )
+        num_rows = next(iter(rows), 0) if picture_index is None else len(picture_index)
+        people = [tensor for tensor in (demographics_embeds, taste) if tensor is not None]
+        if user_index is None and any(len(tensor) != 1 for tensor in people):
+            raise ValueError("Several people were given without `user_index`; say which of them every row is about.")
+        for name, tensor in {"user_index": user_index, "labels": labels}.items():
+            if tensor is not None and len(tensor) != num_rows:
+                raise ValueError(f"`{name}` has {len(tensor)} entries, but there are {num_rows} rows to score.")
+
+
+def _padding_slots(user_index: Tensor, num_people: int) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """
+    Where flat rows go in a (people, longest) table: index pair of shape `(R,)` each, and the mask of filled places.
+    """
+    counts = torch.bincount(user_index, minlength=num_people)
+    order = torch.argsort(user_index, stable=True)
+    starts = counts.cumsum(0) - counts
+    place = torch.empty_like(user_index)
+    place[order] = torch.arange(len(user_index), device=user_index.device) - starts.repeat_interleave(counts)
+    mask = torch.arange(int(counts.max()), device=user_index.device) < counts[:, None]
+    return (user_index, place), mask

@@ -1,0 +1,222 @@
+"""Both kinds of model: shapes, laws, inputs that are absent, gradients, saving, and checkpoints that are not whole."""
+
+import itertools
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel
+
+from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring
+from modeling_pamela.encoders_pamela import EncoderError
+from modeling_pamela.gaussian_taste import predictive_variance, taste_posterior
+
+
+ROWS = {
+    "picture_index": torch.tensor([0, 1, 2, 2, 8, 3]),
+    "user_index": torch.tensor([1, 0, 0, 1, 1, 0]),
+    "labels": torch.tensor([0.1, 0.9, 0.5, 0.2, 0.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("fusion", ["mlp", "transformer"])
+def test_posterior_output_shapes(tiny_config, tiny_pictures, fusion):
+    model = PamelaForPersonalizedScoring(PamelaConfig(**tiny_config, fusion=fusion)).eval()
+    output = model(**tiny_pictures, **ROWS)
+    assert output.loss.shape == ()
+    assert output.scores.shape == output.std.shape == (6,)
+    assert output.population_scores.shape == (9,)
+    assert output.taste_features.shape == (9, model.taste_width) == (9, 2 + 3 + 8 + 4)
+
+
+@pytest.mark.parametrize("fusion", ["mlp", "transformer"])
+def test_token_output_shapes(tiny_token_config, tiny_pictures, fusion):
+    model = PamelaForPersonalizedScoring(PamelaConfig(**{**tiny_token_config, "fusion": fusion})).eval()
+    output = model(**tiny_pictures, user_ids=torch.tensor([3, 6]), **ROWS)
+    assert output.scores.shape == (6,)
+    assert output.loss == torch.nn.functional.mse_loss(output.scores, ROWS["labels"])
+    assert output.std is None
+    assert output.taste_features is None
+
+
+def test_loss_is_the_density_of_each_persons_ratings(tiny_model, tiny_pictures):
+    output = tiny_model(**tiny_pictures, **ROWS)
+    total = 0.0
+    for user in (0, 1):
+        rows = ROWS["user_index"] == user
+        pictures = ROWS["picture_index"][rows]
+        features = output.taste_features[pictures].double()
+        covariance = features @ features.T + tiny_model.noise_variance * torch.eye(len(pictures))
+        mean = output.population_scores[pictures].double()
+        density = torch.distributions.MultivariateNormal(mean, covariance)
+        total += density.log_prob(ROWS["labels"][rows].double())
+    assert output.loss.item() == pytest.approx(-total.item() / 6, rel=1e-5)
+
+
+def test_population_score_is_the_score_without_taste(tiny_model, tiny_pictures):
+    output = tiny_model(**tiny_pictures)
+    torch.testing.assert_close(output.scores, output.population_scores)
+
+
+def test_taste_moves_scores_linearly_and_ratings_narrow_them(tiny_model, tiny_pictures):
+    prior = tiny_model(**tiny_pictures)
+    posterior = taste_posterior(
+        prior.taste_features[:5], torch.ones(5) - prior.population_scores[:5], tiny_model.noise_variance
+    )
+    output = tiny_model(**tiny_pictures, taste=posterior.mean[None].float(), taste_reduction=posterior.reduction[None])
+    expected = prior.population_scores + prior.taste_features @ posterior.mean.float()
+    torch.testing.assert_close(output.scores, expected)
+    torch.testing.assert_close(output.std.double() ** 2, predictive_variance(posterior, prior.taste_features))
+    assert (output.std <= prior.std + 1e-6).all()
+    assert output.scores[:5].mean() > prior.scores[:5].mean()
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_token_model"])
+def test_score_does_not_depend_on_the_rest_of_the_batch(fixture, tiny_pictures, request):
+    model = request.getfixturevalue(fixture)
+    together = model(**tiny_pictures).scores
+    for row in range(9):
+        alone = model(**{name: embeds[row : row + 1] for name, embeds in tiny_pictures.items()}).scores
+        torch.testing.assert_close(alone[0], together[row])
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_token_model"])
+def test_score_matrix_equals_forward(fixture, tiny_pictures, request):
+    model = request.getfixturevalue(fixture)
+    taste = torch.randn(4, model.taste_width)
+    out = torch.empty(4, 9)
+    matrix = model.score_matrix(**tiny_pictures, taste=taste, out=out)
+    assert matrix.data_ptr() == out.data_ptr()
+    for row in range(4):
+        torch.testing.assert_close(matrix[row], model(**tiny_pictures, taste=taste[row : row + 1]).scores)
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_token_model"])
+@pytest.mark.parametrize("kept", list(itertools.combinations(["image_embeds", "text_embeds", "metadata_embeds"], 2)))
+def test_absent_input_is_a_row_of_zeros(fixture, tiny_pictures, kept, request):
+    model = request.getfixturevalue(fixture)
+    zeroed = {name: embeds if name in kept else torch.zeros_like(embeds) for name, embeds in tiny_pictures.items()}
+    left_out = {name: tiny_pictures[name] for name in kept}
+    torch.testing.assert_close(model(**left_out).scores, model(**zeroed).scores)
+
+
+@pytest.mark.parametrize("conditioning", ["posterior", "token"])
+@pytest.mark.parametrize("switch", ["use_image", "use_text", "use_demographics", "use_metadata", "use_user"])
+def test_ablated_input_changes_nothing(tiny_token_config, tiny_pictures, conditioning, switch):
+    config = PamelaConfig(
+        **{**tiny_token_config, "user_conditioning": conditioning, switch: False, "initializer_range": 0.3}
+    )
+    model = PamelaForPersonalizedScoring(config).eval()
+    name = {
+        "use_image": "image_embeds",
+        "use_text": "text_embeds",
+        "use_metadata": "metadata_embeds",
+        "use_demographics": "demographics_embeds",
+        "use_user": "taste",
+    }[switch]
+    inputs = {**tiny_pictures, "demographics_embeds": torch.randn(1, 5), "taste": torch.randn(1, model.taste_width)}
+    changed = {**inputs, name: torch.randn_like(inputs[name])}
+    torch.testing.assert_close(model(**inputs).scores, model(**changed).scores)
+    loss = model(**tiny_pictures, **ROWS, demographics_embeds=torch.randn(2, 5)).loss
+    assert loss.isfinite()
+
+
+def test_demographics_move_the_prior(tiny_model, tiny_pictures):
+    with torch.no_grad():
+        tiny_model.taste.demographics.weight.normal_()
+    known = tiny_model(**tiny_pictures, demographics_embeds=torch.randn(1, 5))
+    assert not torch.allclose(known.scores, known.population_scores)
+
+
+def test_token_moves_the_score(tiny_token_model, tiny_pictures):
+    nobody = tiny_token_model(**tiny_pictures).scores
+    somebody = tiny_token_model(**tiny_pictures, user_ids=torch.tensor([2])).scores
+    assert not torch.allclose(nobody, somebody)
+
+
+def test_every_weight_is_trained(tiny_model, tiny_pictures):
+    with torch.no_grad():
+        tiny_model.taste.demographics.weight.normal_()
+    tiny_model(**tiny_pictures, **ROWS, demographics_embeds=torch.randn(2, 5)).loss.backward()
+    assert [name for name, weight in tiny_model.named_parameters() if weight.grad is None] == []
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_token_model"])
+def test_round_trip_gives_the_same_scores(fixture, tiny_pictures, tmp_path, request):
+    model = request.getfixturevalue(fixture)
+    model.save_pretrained(tmp_path)
+    loaded = AutoModel.from_pretrained(tmp_path)
+    assert isinstance(loaded, PamelaForPersonalizedScoring)
+    assert isinstance(AutoConfig.from_pretrained(tmp_path), PamelaConfig)
+    assert loaded.fingerprint() == model.fingerprint()
+    assert torch.equal(loaded(**tiny_pictures).scores, model(**tiny_pictures).scores)
+    assert not list(tmp_path.glob("*.bin"))
+
+
+def test_fingerprint_changes_with_weights_and_encoders(tiny_model):
+    before = tiny_model.fingerprint()
+    tiny_model.config.encoder_fingerprints = {"image": "0123456789abcdef"}
+    with_encoder = tiny_model.fingerprint()
+    with torch.no_grad():
+        tiny_model.head.bias += 1e-3
+    assert len({before, with_encoder, tiny_model.fingerprint()}) == 3
+
+
+def test_cut_off_checkpoint_is_refused(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(OSError, match="cut off or damaged"):
+        PamelaForPersonalizedScoring.from_pretrained(tmp_path)
+
+
+def test_checkpoint_of_another_shape_is_refused(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["hidden_size"] = 32
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(OSError, match="does not belong to the config"):
+        PamelaForPersonalizedScoring.from_pretrained(tmp_path)
+
+
+def test_checkpoint_with_missing_tensors_is_refused(tiny_token_model, tmp_path):
+    tiny_token_model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["user_conditioning"] = "posterior"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(OSError, match="lacks"):
+        PamelaForPersonalizedScoring.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_embeds": torch.randn(9, 13)}, r"`image_embeds` has shape \(9, 13\), expected \(rows, 12\)"),
+        ({"text_embeds": torch.randn(4, 6)}, "different numbers of pictures"),
+        ({"taste": torch.randn(1, 3)}, "`taste` has shape"),
+        ({"demographics_embeds": torch.randn(2, 5)}, "without `user_index`"),
+        ({"labels": torch.rand(3)}, "`labels` has 3 entries"),
+    ],
+)
+def test_wrong_inputs_are_named(tiny_model, tiny_pictures, change, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_model(**{**tiny_pictures, **change})
+
+
+def test_no_input_at_all(tiny_model):
+    with pytest.raises(ValueError, match="pass at least one"):
+        tiny_model()
+
+
+def test_raw_pictures_need_a_named_encoder(tiny_model):
+    with pytest.raises(EncoderError, match="names no image encoder"):
+        tiny_model(pixel_values=torch.zeros(1, 3, 8, 8))
+
+
+def test_import_is_light():
+    heavy = ["diffusers", "trl", "gradio", "datasets", "evaluate", "pyarrow", "pandas"]
+    code = f"import sys, modeling_pamela; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
