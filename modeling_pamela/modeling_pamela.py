@@ -15,7 +15,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_pamela import PamelaConfig
 from .encoders_pamela import EncoderError, FrozenEncoder, load_image_encoder, load_text_encoder
-from .gaussian_taste import TastePosterior, log_marginal_likelihood, predictive_variance
+from .gaussian_taste import TastePosterior, log_marginal_likelihood, predictive_variance, taste_posterior
 
 
 __all__ = [
@@ -79,8 +79,13 @@ class PamelaPreTrainedModel(PreTrainedModel):
             for buffer in (module.mean, module.components):
                 if buffer is not None:
                     init.zeros_(buffer)
-        elif isinstance(module, PamelaFourierFeatures):
+        elif isinstance(module, PamelaFreeDirections):
             init.copy_(module.frequencies, module.draw_frequencies())
+            if module.covered is not None:
+                init.zeros_(module.covered)
+        elif isinstance(module, PamelaKernelFeatures):
+            init.zeros_(module.landmarks)
+            init.zeros_(module.whitening)
         elif isinstance(module, PamelaTransformerFusion):
             init.normal_(module.cls_token, std=self.config.initializer_range)
         elif isinstance(module, PamelaTaste):
@@ -197,28 +202,28 @@ class PamelaPreTrainedModel(PreTrainedModel):
 
 class PamelaProjection(nn.Module):
     """
-    From a frozen embedding to a token of the shared width: principal components (if asked), then an MLP.
+    Frozen embeddings as the network sees them: standardised, every block of them weighing the same, and rotated to principal
+    components with a mean square of 1 per component. Without a `projection_dim` they stay as they are.
 
-    A row of zeros is an absent input (no frozen encoder gives one); it reaches the MLP as zeros.
+    A row of zeros is an absent input (no frozen encoder gives one), and stays one.
     """
 
     mean: Tensor | None
     components: Tensor | None
 
-    def __init__(self, embed_dim: int, projection_dim: int | None, config: PamelaConfig) -> None:
+    def __init__(self, embed_dim: int, projection_dim: int | None, blocks: list[int] | None = None) -> None:
         super().__init__()
         self.register_buffer("mean", None if projection_dim is None else torch.zeros(embed_dim))
         self.register_buffer("components", None if projection_dim is None else torch.zeros(embed_dim, projection_dim))
         self.embed_dim = embed_dim
         self.output_dim = projection_dim or embed_dim
-        self.mlp = nn.Sequential(
-            nn.Linear(self.output_dim, config.hidden_size),
-            nn.GELU(),
-            nn.Dropout(config.hidden_dropout_prob),
-            nn.Linear(config.hidden_size, config.hidden_size),
-        )
+        self.blocks = blocks or [embed_dim]
+        if sum(self.blocks) != embed_dim:
+            raise ValueError(
+                f"The embedding's blocks {self.blocks} add up to {sum(self.blocks)}, expected {embed_dim}."
+            )
 
-    def project(self, embeds: Tensor) -> Tensor:
+    def forward(self, embeds: Tensor) -> Tensor:
         """`(N, embed_dim)` -> `(N, output_dim)`"""
         if self.mean is None or self.components is None:
             return embeds
@@ -227,60 +232,125 @@ class PamelaProjection(nn.Module):
 
     @torch.no_grad()
     def fit(self, embeds: Tensor) -> None:
-        """Set the principal components from training embeddings `(N, embed_dim)`, scaled to a mean square of 1 per component."""
-        if self.mean is None or self.components is None:
-            return
+        """Set means and components from training embeddings `(N, embed_dim)`."""
         embeds = embeds[embeds.ne(0).any(-1)].double()
-        if not len(embeds):
+        if self.mean is None or self.components is None or not len(embeds):
             return  # Nothing is known of an input that no training row has; its zeros stay zeros.
         mean = embeds.mean(0)
-        centered = embeds - mean
-        _, _, directions = torch.linalg.svd(centered, full_matrices=False)
+        std = embeds.std(0, unbiased=False)
+        # A channel that hardly ever fires in training must not shout when it does.
+        scale = torch.cat([1 / (block.clamp_min(1e-6) * len(block) ** 0.5) for block in std.split(self.blocks)])
+        standardised = (embeds - mean) * scale
+        _, _, directions = torch.linalg.svd(standardised, full_matrices=False)
         components = directions[: self.output_dim].T
-        scale = (centered @ components).square().mean().sqrt().clamp_min(1e-12)
+        spread = (standardised @ components).square().mean().sqrt().clamp_min(1e-12)
         self.mean.copy_(mean)
         self.components.zero_()
-        self.components[:, : components.shape[1]] = components / scale
+        self.components[:, : components.shape[1]] = scale[:, None] * components / spread
 
 
-class PamelaFourierFeatures(nn.Module):
+class PamelaKernelFeatures(nn.Module):
     """
-    Fixed random Fourier features: `features(x) . features(y)` approximates `exp(-|x - y|^2 / (2 l^2))` (Rahimi & Recht 2007), with
-    orthogonal frequencies (Yu et al. 2016), which need fewer of them. The lengthscale l counts in root mean squared
-    distances between two training embeddings.
+    Features whose products are an RBF kernel `exp(-|x - y|^2 / (2 l^2))`, exactly so for landmarks (the Nystroem method; Williams
+    & Seeger 2001): kernel values at the landmarks, whitened. The lengthscale l counts in root mean squared distances
+    between two training embeddings.
+    """
+
+    landmarks: Tensor
+    whitening: Tensor
+
+    def __init__(self, input_dim: int, num_landmarks: int, lengthscale: float) -> None:
+        super().__init__()
+        self.lengthscale = lengthscale * math.sqrt(2 * input_dim)
+        self.register_buffer("landmarks", torch.zeros(num_landmarks, input_dim))
+        self.register_buffer("whitening", torch.zeros(num_landmarks, num_landmarks))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`(N, input_dim)` -> `(N, num_landmarks)`, rows of length at most 1; a row of zeros (an absent input) gives zeros."""
+        present = inputs.detach().ne(0).any(-1, keepdim=True)
+        return torch.where(present, self._kernel(inputs, self.landmarks) @ self.whitening, 0.0)
+
+    @torch.no_grad()
+    def fit(self, inputs: Tensor) -> None:
+        """Take landmarks from training inputs `(N, input_dim)`: all distinct ones, or evenly many of them."""
+        distinct = torch.unique(inputs[inputs.ne(0).any(-1)], dim=0)
+        size = len(self.landmarks)
+        if len(distinct) > size:
+            chosen = torch.randperm(len(distinct), generator=torch.Generator().manual_seed(0))[:size]
+            distinct = distinct[chosen.to(distinct.device)]
+        values, vectors = torch.linalg.eigh(self._kernel(distinct, distinct).double())
+        # Directions that rounding alone decides are left out.
+        inverse_root = torch.where(values > 1e-5 * values[-1:], values, torch.inf).rsqrt()
+        self.landmarks.zero_()
+        self.whitening.zero_()
+        self.landmarks[: len(distinct)] = distinct
+        self.whitening[: len(distinct), : len(distinct)] = vectors * inverse_root
+
+    def _kernel(self, inputs: Tensor, landmarks: Tensor) -> Tensor:
+        squared = inputs.square().sum(-1, keepdim=True) + landmarks.square().sum(-1) - 2 * inputs @ landmarks.mT
+        return (-squared.clamp_min(0) / (2 * self.lengthscale**2)).exp()
+
+
+class PamelaFreeDirections(nn.Module):
+    """
+    Directions in which anybody may differ: orthogonal random Fourier features of an RBF kernel (Rahimi & Recht 2007; Yu et al.
+    2016), whose products approximate `exp(-|x - y|^2 / (2 l^2))`, less what the learned directions already cover.
+
+    With kernel fusion the latter is exact: near the landmarks these features vanish, far from them they are the whole kernel.
     """
 
     frequencies: Tensor
+    covered: Tensor | None
 
-    def __init__(self, input_dim: int, num_features: int, lengthscale: float) -> None:
+    def __init__(self, input_dim: int, num_features: int, lengthscale: float, kernel_dim: int | None) -> None:
         super().__init__()
         if num_features % 2:
             raise ValueError(
-                f"Fourier features come in pairs of sine and cosine; {num_features} is odd. Use an even number."
+                f"Free directions come in pairs of sine and cosine; {num_features} is odd. Use an even number."
             )
         self.input_dim = input_dim
-        self.num_frequencies = num_features // 2
-        # Two independent inputs of unit mean square per component are sqrt(2 * input_dim) apart.
+        self.num_features = num_features
         self.lengthscale = lengthscale * math.sqrt(2 * input_dim)
         self.register_buffer("frequencies", self.draw_frequencies())
+        self.register_buffer("covered", None if kernel_dim is None else torch.zeros(kernel_dim, num_features))
 
     def draw_frequencies(self) -> Tensor:
-        """`(input_dim, num_frequencies)`, the same for every model of the same shape."""
+        """`(input_dim, num_features / 2)`, the same for every model of the same shape."""
         generator = torch.Generator().manual_seed(0)
-        blocks = []
-        for _ in range(0, self.num_frequencies, self.input_dim):
+        number, blocks = self.num_features // 2, []
+        for _ in range(0, number, self.input_dim):
             gaussian = torch.randn(self.input_dim, self.input_dim, generator=generator)
             orthogonal, _ = torch.linalg.qr(gaussian)
             lengths = torch.randn(self.input_dim, self.input_dim, generator=generator).norm(dim=0)
             blocks.append(orthogonal * lengths)
-        return torch.cat(blocks, dim=1)[:, : self.num_frequencies] / self.lengthscale
+        return torch.cat(blocks, dim=1)[:, :number] / self.lengthscale
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """`(N, input_dim)` -> `(N, num_features)`, rows of length 1; a row of zeros (an absent input) gives zeros."""
+    def forward(self, inputs: Tensor, pooled: Tensor) -> Tensor:
+        """`(N, input_dim)` and `(N, pooled_dim)` -> `(N, num_features)`; a row of zeros (an absent input) gives zeros."""
         present = inputs.detach().ne(0).any(-1, keepdim=True)
         angles = inputs @ self.frequencies
-        features = torch.cat([angles.cos(), angles.sin()], dim=-1) / math.sqrt(self.num_frequencies)
+        features = torch.cat([angles.cos(), angles.sin()], dim=-1) * math.sqrt(2 / self.num_features)
+        if self.covered is not None:
+            features = features - pooled @ self.covered
         return torch.where(present, features, 0.0)
+
+    @torch.no_grad()
+    def fit(self, inputs: Tensor, pooled: Tensor) -> None:
+        """Set what the kernel features cover, from training inputs `(N, input_dim)` and `(N, pooled_dim)`."""
+        if self.covered is not None:
+            self.covered.zero_()
+            features = self(inputs, pooled).double()
+            self.covered.copy_(torch.linalg.lstsq(pooled.double(), features, driver="gelsd").solution)
+
+
+def _token_mlp(input_dim: int, config: PamelaConfig) -> nn.Module:
+    """From one input to a token of the shared width."""
+    return nn.Sequential(
+        nn.Linear(input_dim, config.hidden_size),
+        nn.GELU(),
+        nn.Dropout(config.hidden_dropout_prob),
+        nn.Linear(config.hidden_size, config.hidden_size),
+    )
 
 
 class PamelaMLPFusion(nn.Module):
@@ -347,20 +417,38 @@ class PamelaModel(PamelaPreTrainedModel):
             ),
         }
         projections = {
-            name: PamelaProjection(width, projected, config)
+            name: PamelaProjection(width, projected, config.image_embed_blocks if name == "image" else None)
             for name, (used, width, projected) in inputs.items()
             if used
         }
-        self.projections: Mapping[str, PamelaProjection] = nn.ModuleDict(projections)  # type: ignore[assignment]
         if not projections:
             raise ValueError("Every input is switched off (`use_image`, `use_text`, …): there is nothing to score by.")
+        self.projections: Mapping[str, PamelaProjection] = nn.ModuleDict(projections)  # type: ignore[assignment]
+
         self.user_embeddings: nn.Embedding | None = None
-        if fuses_person and config.use_user:
-            self.user_embeddings = nn.Embedding(config.num_users, config.hidden_size)
-        if config.fusion == "transformer":
-            self.fusion: nn.Module = PamelaTransformerFusion(config)
+        self.output_dim = config.hidden_size
+        if config.fusion == "kernel":
+            if fuses_person:
+                raise ValueError(
+                    '`fusion="kernel"` fuses pictures, not people; a token model needs "transformer" or "mlp".'
+                )
+            self.kernels: Mapping[str, PamelaKernelFeatures] = nn.ModuleDict(  # type: ignore[assignment]
+                {
+                    name: PamelaKernelFeatures(projection.output_dim, config.num_landmarks, config.kernel_lengthscale)
+                    for name, projection in projections.items()
+                }
+            )
+            self.output_dim = len(projections) * config.num_landmarks
         else:
-            self.fusion = PamelaMLPFusion(len(self.projections) + (self.user_embeddings is not None), config)
+            self.tokens: Mapping[str, nn.Module] = nn.ModuleDict(  # type: ignore[assignment]
+                {name: _token_mlp(projection.output_dim, config) for name, projection in projections.items()}
+            )
+            if fuses_person and config.use_user:
+                self.user_embeddings = nn.Embedding(config.num_users, config.hidden_size)
+            if config.fusion == "transformer":
+                self.fusion: nn.Module = PamelaTransformerFusion(config)
+            else:
+                self.fusion = PamelaMLPFusion(len(projections) + (self.user_embeddings is not None), config)
         self.post_init()
 
     def forward(
@@ -398,26 +486,29 @@ class PamelaModel(PamelaPreTrainedModel):
         if not pictures:
             raise ValueError("No picture, prompt or metadata was given; pass at least one of them.")
         num_pictures = len(pictures[0])
+        num_rows = num_pictures if picture_index is None else len(picture_index)
 
         if self.training and self.config.prompt_dropout and text_embeds is not None:
             hidden = torch.rand(num_pictures, 1, device=text_embeds.device) < self.config.prompt_dropout
             given["text"] = text_embeds.masked_fill(hidden, 0.0)
 
-        num_rows = num_pictures if picture_index is None else len(picture_index)
-        projected, tokens = {}, []
+        projected, fused = {}, []
         for name, projection in self.projections.items():
-            is_person = name == "demographics"
-            embeds, index = given[name], user_index if is_person else picture_index
+            embeds, index = given[name], user_index if name == "demographics" else picture_index
             if embeds is None:
                 # Unknown for all: one row of zeros is enough.
-                embeds, index = next(projection.parameters()).new_zeros(1, projection.embed_dim), None
-            projected[name] = projection.project(embeds)
-            token = projection.mlp(projected[name])
-            tokens.append(token.expand(num_rows, -1) if index is None else token[index])
-        if self.user_embeddings is not None:
-            tokens += self._user_tokens(user_tokens, user_index, self.user_embeddings, num_rows)
+                embeds, index = pictures[0].new_zeros(1, projection.embed_dim), None
+            projected[name] = projection(embeds)
+            features = (self.kernels if self.config.fusion == "kernel" else self.tokens)[name](projected[name])
+            fused.append(features.expand(num_rows, -1) if index is None else features[index])
+        if self.config.fusion == "kernel":
+            pooled = torch.cat(fused, dim=-1)
+        else:
+            if self.user_embeddings is not None:
+                fused += self._user_tokens(user_tokens, user_index, self.user_embeddings, num_rows)
+            pooled = self.fusion(torch.stack(fused, dim=1))
         return PamelaModelOutput(
-            pooler_output=self.fusion(torch.stack(tokens, dim=1)),
+            pooler_output=pooled,
             image_projection=projected.get("image"),
             text_projection=projected.get("text"),
         )
@@ -440,24 +531,28 @@ class PamelaTaste(nn.Module):
     `phi` is, in this order: a constant and the population score's deviation from its mean (so that a person's bias and scale are part of their
     taste); learned directions, along which the training people differ; free directions, a fixed map of the frozen
     embeddings, along which anybody may differ. Each part is scaled by a prior standard deviation of its own, so that the
-    prior of `w` is a unit Gaussian. With `use_user=False` there are no taste features (W = 0), and everybody has the population score.
+    prior of `w` is a unit Gaussian around the population's taste. With `use_user=False` only the first part is left, and nobody's taste
+    differs from it.
     """
 
     parts = ("bias", "scale", "learned", "free_image", "free_text")
 
-    def __init__(self, config: PamelaConfig, image_dim: int | None, text_dim: int | None) -> None:
+    def __init__(self, config: PamelaConfig, pooled_dim: int, image_dim: int | None, text_dim: int | None) -> None:
         super().__init__()
         self.is_used = config.use_user
-        self.directions = nn.Linear(config.hidden_size, config.num_learned_directions, bias=False)
-        self.free_image = self.free_text = None
-        if image_dim and config.num_free_image_directions:
-            self.free_image = PamelaFourierFeatures(
-                image_dim, config.num_free_image_directions, config.free_image_lengthscale
-            )
-        if text_dim and config.num_free_text_directions:
-            self.free_text = PamelaFourierFeatures(
-                text_dim, config.num_free_text_directions, config.free_text_lengthscale
-            )
+        self.directions = nn.Linear(pooled_dim, config.num_learned_directions, bias=False)
+        sizes = {
+            "image": (image_dim, config.num_free_image_directions),
+            "text": (text_dim, config.num_free_text_directions),
+        }
+        kernel_dim = pooled_dim if config.fusion == "kernel" else None
+        self.free: Mapping[str, PamelaFreeDirections] = nn.ModuleDict(  # type: ignore[assignment]
+            {
+                name: PamelaFreeDirections(dim, number, config.kernel_lengthscale, kernel_dim)
+                for name, (dim, number) in sizes.items()
+                if dim and number
+            }
+        )
         self.log_prior_std = nn.Parameter(torch.zeros(len(self.parts)))
         self.log_noise_std = nn.Parameter(torch.zeros(()))
         # Demographics move the prior mean along the directions that have a meaning, not along the random ones.
@@ -470,30 +565,31 @@ class PamelaTaste(nn.Module):
     def width(self) -> int:
         """W, the number of taste features."""
         if not self.is_used:
-            return 0
-        free = (self.free_image, self.free_text)
-        return self.num_named + sum(2 * part.num_frequencies for part in free if part is not None)
+            return 2
+        return self.num_named + sum(free.num_features for free in self.free.values())
 
     def features(self, network: PamelaModelOutput, deviation: Tensor) -> Tensor:
         """Taste features `(N, W)` from the network's output and the population score's deviation `(N,)` from its mean."""
-        if not self.is_used:
-            return deviation.new_zeros(len(deviation), 0)
         std = self.log_prior_std.exp()
-        learned = self.directions(network.pooler_output) / math.sqrt(self.directions.out_features)
-        parts = [std[0].expand(len(deviation), 1), std[1] * deviation.unsqueeze(-1), std[2] * learned]
-        for free, projection, scale in (
-            (self.free_image, network.image_projection, std[3]),
-            (self.free_text, network.text_projection, std[4]),
-        ):
-            if free is not None and projection is not None:
-                parts.append(scale * free(projection).expand(len(deviation), -1))
+        parts = [std[0].expand(len(deviation), 1), std[1] * deviation.unsqueeze(-1)]
+        if self.is_used:
+            parts.append(std[2] * self.directions(network.pooler_output))
+            projections = {"image": network.image_projection, "text": network.text_projection}
+            for name, free in self.free.items():
+                features = free(projections[name], network.pooler_output)
+                parts.append(std[self.parts.index(f"free_{name}")] * features.expand(len(deviation), -1))
         return torch.cat(parts, dim=-1)
 
-    def prior_mean(self, demographics_embeds: Tensor | None, num_people: int) -> Tensor:
-        """`(U, W)`: `B d_u`, or zeros for people of whom nothing is known."""
-        mean = self.log_noise_std.new_zeros(num_people, self.width)
+    def prior_mean(self, mean_score: Tensor, demographics_embeds: Tensor | None, num_people: int) -> Tensor:
+        """
+        `(U, W)`: the population's taste, whose scores are `mu(x)`, moved by `B d_u` for people of whom something is known.
+        """
+        std = self.log_prior_std.exp()
+        rest = mean_score.new_zeros(self.width - 2)
+        mean = torch.cat([mean_score / std[0], 1 / std[1:2], rest]).expand(num_people, -1)
         if self.is_used and self.demographics is not None and demographics_embeds is not None:
-            mean[:, : self.num_named] = self.demographics(demographics_embeds)
+            shift = self.demographics(demographics_embeds)
+            mean = mean + nn.functional.pad(shift, (0, self.width - self.num_named))
         return mean
 
 
@@ -501,8 +597,8 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
     """
     Predicts what one person will like.
 
-    With `config.user_conditioning="posterior"` the score is `mu(x) + phi(x) . w_u`, and a person is a taste `w_u` with a closed-form
-    posterior. With `"token"` it is the paper's model (arXiv 2604.07427, section 4), and a person is a user token.
+    With `config.user_conditioning="posterior"` the score is `phi(x) . w_u`, where a person is a taste `w_u` with a closed-form posterior
+    around the population's taste, whose scores are `mu(x)`. With `"token"` it is the paper's model (arXiv 2604.07427, section 4), and a person is a user token.
 
     Example:
 
@@ -521,11 +617,11 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
     def __init__(self, config: PamelaConfig) -> None:
         super().__init__(config)
         self.pamela = PamelaModel(config)
-        self.head = nn.Linear(config.hidden_size, 1)
+        self.head = nn.Linear(self.pamela.output_dim, 1)
         self.taste: PamelaTaste | None = None
         if config.user_conditioning == "posterior":
             dims = {name: projection.output_dim for name, projection in self.pamela.projections.items()}
-            self.taste = PamelaTaste(config, dims.get("image"), dims.get("text"))
+            self.taste = PamelaTaste(config, self.pamela.output_dim, dims.get("image"), dims.get("text"))
         self.post_init()
 
     @property
@@ -636,11 +732,14 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         if labels is not None:
             loss = self._negative_log_likelihood(row_scores, row_features, demographics_embeds, user_index, labels)
         if taste is None:
-            num_people = 1 if demographics_embeds is None else len(demographics_embeds)
-            taste = self.taste.prior_mean(demographics_embeds, max(num_people, int(user_index.max()) + 1))
-        scores = row_scores + (row_features * taste[user_index].to(row_features.dtype)).sum(-1)
+            shift = self.prior_taste(demographics_embeds, int(user_index.max()) + 1) - self.prior_taste()
+            scores = row_scores + (row_features * shift[user_index]).sum(-1)
+        else:
+            scores = (row_features * taste[user_index].to(row_features.dtype)).sum(-1)
         with torch.no_grad():
-            if taste_reduction is None:
+            if not self.config.use_user:
+                variance = torch.zeros_like(scores)
+            elif taste_reduction is None:
                 variance = row_features.square().sum(-1)
             else:
                 posterior = TastePosterior(taste[user_index], taste_reduction[user_index])
@@ -652,6 +751,40 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             taste_features=features,
             std=variance.sqrt().to(scores.dtype),
         )
+
+    def prior_taste(self, demographics_embeds: Tensor | None = None, num_people: int = 1) -> Tensor:
+        """
+        Prior means of tastes: the population's, moved by the demographics where these are known (posterior models).
+
+        Args:
+            demographics_embeds (`torch.Tensor` of shape `(U, profile_embed_dim)`, *optional*): Frozen embeddings.
+            num_people (`int`): U, where no demographics are given.
+
+        Returns:
+            `torch.Tensor` of shape `(U, taste_width)`
+        """
+        num_people = num_people if demographics_embeds is None else len(demographics_embeds)
+        return self.posterior_taste.prior_mean(self.head.bias, demographics_embeds, num_people)
+
+    @torch.no_grad()
+    def learn_taste(self, features: Tensor, ratings: Tensor, prior: Tensor | None = None) -> TastePosterior:
+        """
+        The posterior of a taste given ratings, in closed form (posterior models).
+
+        Args:
+            features (`torch.Tensor` of shape `(..., k, taste_width)`): Taste features of the rated pictures, from the output.
+            ratings (`torch.Tensor` of shape `(..., k)`): On the 0..1 scale.
+            prior (`torch.Tensor` of shape `(..., taste_width)`, *optional*): From [`prior_taste`]; the population's by default.
+
+        Returns:
+            [`~modeling_pamela.gaussian_taste.TastePosterior`]
+        """
+        if prior is None:
+            prior = self.prior_taste()[0].expand(*features.shape[:-2], -1)
+        if not self.config.use_user:
+            # Ratings teach nothing of a person when persons do not differ.
+            features, ratings = features[..., :0, :], ratings[..., :0]
+        return taste_posterior(features, ratings.to(features.device), self.noise_variance, prior)
 
     @torch.no_grad()
     def score_matrix(
@@ -674,9 +807,8 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         try:
             if self.taste is not None:
                 network = self.pamela(image_embeds=image_embeds, **picture_inputs)
-                population_scores, features = self._population_and_features(network)
-                taste = taste.to(features.dtype)
-                return torch.addmm(population_scores, taste, features.mT, out=out)
+                _, features = self._population_and_features(network)
+                return torch.matmul(taste.to(features.dtype), features.mT, out=out)
             if out is None:
                 out = image_embeds.new_empty(len(taste), len(image_embeds))
             for row, token in zip(out, taste, strict=True):
@@ -688,16 +820,25 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
     @torch.no_grad()
     def fit_inputs(self, mean_rating: float, **embeds: Tensor | None) -> None:
         """
-        Set what is computed from training data before the first step: principal components of the inputs and the mean rating.
+        Set what is computed from training inputs before anything is learned: principal components, landmarks, the mean rating.
 
         Args:
             mean_rating (`float`): Mean training rating on the 0..1 scale; where the scores start.
-            embeds: `image`, `text`, `metadata`, `demographics`: frozen embeddings `(n, D)` of the training rows.
+            embeds: `image`, `text`, `metadata` of the same N training pictures and `demographics` of the training people:
+                frozen embeddings `(N, D)`.
         """
         self.head.bias.fill_(mean_rating)
+        given = {name: rows.to(self.device) for name, rows in embeds.items() if rows is not None}
         for name, projection in self.pamela.projections.items():
-            if (rows := embeds.get(name)) is not None:
-                projection.fit(rows.to(self.device))
+            if name in given:
+                projection.fit(given[name])
+                if self.config.fusion == "kernel":
+                    self.pamela.kernels[name].fit(projection(given[name]))
+        if self.taste is not None:
+            network = self.pamela(**{f"{name}_embeds": rows for name, rows in given.items() if name != "demographics"})
+            projections = {"image": network.image_projection, "text": network.text_projection}
+            for name, free in self.taste.free.items():
+                free.fit(projections[name], network.pooler_output)
 
     def _population_and_features(self, network: PamelaModelOutput) -> tuple[Tensor, Tensor]:
         """`mu` of shape `(N,)` and `phi` of shape `(N, W)`."""
@@ -714,15 +855,19 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
     ) -> Tensor:
         """Every person's ratings are one observation: the taste behind them is integrated out. Mean per rating."""
         num_people = int(user_index.max()) + 1
+        if not self.config.use_user:
+            row_features = row_features[:, :0]
+        elif demographics_embeds is not None:
+            shift = self.prior_taste(demographics_embeds) - self.prior_taste()
+            row_scores = row_scores + (row_features * shift[user_index]).sum(-1)
         residuals = labels.to(row_scores.dtype) - row_scores
         slots, mask = _padding_slots(user_index, num_people)
         padded_features = row_features.new_zeros(*mask.shape, row_features.shape[-1])
         padded_residuals = residuals.new_zeros(mask.shape)
         padded_features = padded_features.index_put(slots, row_features)
         padded_residuals = padded_residuals.index_put(slots, residuals)
-        prior_mean = self.posterior_taste.prior_mean(demographics_embeds, num_people)
         noise_variance = self.posterior_taste.log_noise_std.double().exp().square()
-        log_likelihood = log_marginal_likelihood(padded_features, padded_residuals, noise_variance, prior_mean, mask)
+        log_likelihood = log_marginal_likelihood(padded_features, padded_residuals, noise_variance, mask=mask)
         return -log_likelihood.sum() / len(labels)
 
     def _check_inputs(

@@ -79,7 +79,8 @@ def test_embedded_image_encoder(image_encoder):
     assert pixel_values.min().item() == pytest.approx(-127 / 128, abs=1e-5)
     assert pixel_values.max().item() == pytest.approx(1.0, abs=1e-5)
     embeds = image_encoder(pixel_values=pixel_values)
-    assert embeds.shape == (1, image_encoder.embed_dim) == (1, 2560)
+    assert embeds.shape == (1, image_encoder.embed_dim) == (1, 4920)
+    assert sum(image_encoder.embed_blocks) == image_encoder.embed_dim
     assert embeds.isfinite().all()
 
 

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModel
 
 from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring
 from modeling_pamela.encoders_pamela import EncoderError
-from modeling_pamela.gaussian_taste import predictive_variance, taste_posterior
+from modeling_pamela.gaussian_taste import predictive_variance
 
 
 ROWS = {
@@ -60,17 +60,28 @@ def test_population_score_is_the_score_without_taste(tiny_model, tiny_pictures):
     torch.testing.assert_close(output.scores, output.population_scores)
 
 
-def test_taste_moves_scores_linearly_and_ratings_narrow_them(tiny_model, tiny_pictures):
+def test_the_prior_taste_scores_as_the_population_does(tiny_model, tiny_pictures):
+    population = tiny_model(**tiny_pictures).population_scores
+    torch.testing.assert_close(tiny_model(**tiny_pictures, taste=tiny_model.prior_taste()).scores, population)
+
+
+def test_ratings_move_the_taste_and_narrow_it(tiny_model, tiny_pictures):
     prior = tiny_model(**tiny_pictures)
-    posterior = taste_posterior(
-        prior.taste_features[:5], torch.ones(5) - prior.population_scores[:5], tiny_model.noise_variance
-    )
+    posterior = tiny_model.learn_taste(prior.taste_features[:5], torch.ones(5))
     output = tiny_model(**tiny_pictures, taste=posterior.mean[None].float(), taste_reduction=posterior.reduction[None])
-    expected = prior.population_scores + prior.taste_features @ posterior.mean.float()
-    torch.testing.assert_close(output.scores, expected)
+    torch.testing.assert_close(output.scores, prior.taste_features @ posterior.mean.float())
     torch.testing.assert_close(output.std.double() ** 2, predictive_variance(posterior, prior.taste_features))
     assert (output.std <= prior.std + 1e-6).all()
     assert output.scores[:5].mean() > prior.scores[:5].mean()
+
+
+def test_without_users_ratings_teach_nothing(tiny_config, tiny_pictures):
+    model = PamelaForPersonalizedScoring(PamelaConfig(**tiny_config, use_user=False, initializer_range=0.3)).eval()
+    output = model(**tiny_pictures)
+    posterior = model.learn_taste(output.taste_features[:5], torch.ones(5))
+    scores = model(**tiny_pictures, taste=posterior.mean[None].float()).scores
+    torch.testing.assert_close(scores, output.population_scores)
+    assert output.std.eq(0).all()
 
 
 @pytest.mark.parametrize("fixture", ["tiny_model", "tiny_token_model"])
@@ -102,8 +113,13 @@ def test_absent_input_is_a_row_of_zeros(fixture, tiny_pictures, kept, request):
     torch.testing.assert_close(model(**left_out).scores, model(**zeroed).scores)
 
 
-@pytest.mark.parametrize("conditioning", ["posterior", "token"])
-@pytest.mark.parametrize("switch", ["use_image", "use_text", "use_demographics", "use_metadata", "use_user"])
+@pytest.mark.parametrize(
+    ("conditioning", "switch"),
+    [
+        *itertools.product(["posterior", "token"], ["use_image", "use_text", "use_demographics", "use_metadata"]),
+        ("token", "use_user"),
+    ],
+)
 def test_ablated_input_changes_nothing(tiny_token_config, tiny_pictures, conditioning, switch):
     config = PamelaConfig(
         **{**tiny_token_config, "user_conditioning": conditioning, switch: False, "initializer_range": 0.3}
@@ -117,6 +133,9 @@ def test_ablated_input_changes_nothing(tiny_token_config, tiny_pictures, conditi
         "use_user": "taste",
     }[switch]
     inputs = {**tiny_pictures, "demographics_embeds": torch.randn(1, 5), "taste": torch.randn(1, model.taste_width)}
+    if switch == "use_demographics":
+        # A given taste already contains what demographics say.
+        del inputs["taste"]
     changed = {**inputs, name: torch.randn_like(inputs[name])}
     torch.testing.assert_close(model(**inputs).scores, model(**changed).scores)
     loss = model(**tiny_pictures, **ROWS, demographics_embeds=torch.randn(2, 5)).loss

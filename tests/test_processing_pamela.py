@@ -28,7 +28,7 @@ ENCODERS = {
 @pytest.fixture(scope="module")
 def raw_model():
     torch.manual_seed(0)
-    config = PamelaConfig(**ENCODERS, hidden_size=16, num_free_image_directions=8, initializer_range=0.3)
+    config = PamelaConfig(**ENCODERS, image_embed_dim=4920, hidden_size=16, num_free_image_directions=8, initializer_range=0.3)
     return PamelaForPersonalizedScoring(config).eval()
 
 
@@ -130,7 +130,7 @@ def test_encoder_with_another_fingerprint_is_refused(raw_model, tmp_path):
 
 def test_encoder_of_another_width_is_refused():
     model = PamelaForPersonalizedScoring(PamelaConfig(**ENCODERS, image_embed_dim=100, hidden_size=16))
-    with pytest.raises(EncoderError, match="width 2560, but the model was made for width 100"):
+    with pytest.raises(EncoderError, match="width 4920, but the model was made for width 100"):
         model(pixel_values=torch.zeros(1, 3, 260, 260))
 
 

@@ -75,6 +75,7 @@ def bind_encoders(config: PamelaConfig) -> dict[str, str]:
                 f"{expected}. Install the version it was trained with, or train a new model."
             )
         setattr(config, f"{role}_embed_dim", encoder.embed_dim)
+    config.image_embed_blocks = list(encoders["image"].embed_blocks)
     config.encoder_fingerprints = {role: encoder.fingerprint for role, encoder in encoders.items()}
     return config.encoder_fingerprints
 

@@ -109,15 +109,17 @@ def link_tree(source: Path, target: Path, skip: frozenset[str] = frozenset()) ->
     Repeats the files of `source` under `target`, without a second copy of the large ones.
 
     Parquet files are never changed in place, only replaced, so they are hard-linked (copied where the file system cannot);
-    all other files are copied.
+    all other files are copied. A file that is in `target` already stays.
 
     Args:
         source (`Path`): Folder to repeat. Symbolic links in it (a Hub cache is full of them) are followed.
-        target (`Path`): Existing folder.
+        target (`Path`): Folder to fill.
         skip (`frozenset[str]`): Names directly under `source` to leave out.
     """
 
     def link_or_copy(original: str, copy: str) -> None:
+        if os.path.exists(copy):
+            return
         original = os.path.realpath(original)
         if original.endswith(".parquet") or copy.endswith(".parquet"):
             try:

@@ -119,7 +119,7 @@ def split_folder(
         out (`str` or `Path`, *optional*):
             Folder to write; pictures and embeddings are hard-linked into it where the file system can. By default `folder` itself.
             Either appears only once it is whole.
-        overwrite (`bool`): Replace a data set that stands at `out`.
+        overwrite (`bool`): Replace a data set that stands at `out`. Its embeddings are kept.
 
     Returns:
         [`SplitSummary`]
@@ -168,6 +168,8 @@ def split_folder(
     counts = {}
     with atomic_folder(target) as new:
         link_tree(source, new, skip=frozenset({"ratings", "contexts"}))
+        if (target / "embeddings").is_dir():  # named by what they embed, so they stay true whatever is replaced
+            link_tree(target / "embeddings", new / "embeddings")
         (new / "ratings").mkdir()
         (new / "contexts").mkdir()
         for split in SPLITS:

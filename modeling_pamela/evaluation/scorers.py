@@ -5,7 +5,6 @@ import torch
 
 from ..data.embed import FolderEmbeddings
 from ..data.folder import Ratings
-from ..gaussian_taste import taste_posterior
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..taste.neighbours import neighbour_user_embedding, preference_profile
 from .protocol import Evidence
@@ -38,21 +37,16 @@ class PosteriorScorer:
             text_embeds=embeddings.text.to(device),
             metadata_embeds=embeddings.metadata.to(device),
         )
-        self.population = output.population_scores.double().cpu()
         self.features = output.taste_features.double().cpu()
-        self.noise_variance = model.noise_variance
         demographics = embeddings.demographics.to(device) if with_demographics else None
-        self.prior_mean = model.posterior_taste.prior_mean(demographics, len(embeddings.demographics)).double().cpu()
+        self.priors = model.prior_taste(demographics, len(embeddings.demographics)).double().cpu()
+        self.learn_taste = model.learn_taste
         model.train(was_training)
 
     def __call__(self, evidence: Evidence, queries: np.ndarray) -> np.ndarray:
-        images = torch.from_numpy(evidence.images)
-        residuals = torch.from_numpy(evidence.ratings) - self.population[images]
-        posterior = taste_posterior(
-            self.features[images], residuals, self.noise_variance, self.prior_mean[evidence.user]
-        )
-        rows = torch.from_numpy(queries)
-        return (self.population[rows] + self.features[rows] @ posterior.mean).numpy()
+        ratings = torch.from_numpy(evidence.ratings)
+        taste = self.learn_taste(self.features[evidence.images], ratings, self.priors[evidence.user])
+        return (self.features[queries] @ taste.mean).numpy()
 
 
 class PopulationScorer:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..gaussian_taste import TastePosterior, predictive_variance, taste_posterior
+from ..gaussian_taste import TastePosterior, predictive_variance
 from ..modeling_pamela import PamelaForPersonalizedScoring
 
 
@@ -106,14 +106,13 @@ class TasteProfile:
             )
         model.eval()
         output = model(**pictures)
-        features, population = output.taste_features.double().cpu(), output.population_scores.double().cpu()
+        features = output.taste_features.double().cpu()
         if len(features) != len(ratings):
             raise ProfileError(
                 f"There are {len(ratings)} ratings for {len(features)} pictures; expected one a picture."
             )
-        residuals = (ratings - low) / (high - low) - population
-        prior_mean = model.posterior_taste.prior_mean(demographics_embeds, 1)[0].cpu()
-        posterior = taste_posterior(features, residuals, model.noise_variance, prior_mean)
+        prior = model.prior_taste(demographics_embeds)[0].double().cpu()
+        posterior = model.learn_taste(features, (ratings - low) / (high - low), prior)
         return cls(posterior, len(ratings), model.fingerprint())
 
     @classmethod
@@ -122,7 +121,7 @@ class TasteProfile:
         """The taste of somebody who has not rated anything yet."""
         if model.taste is None:
             raise ProfileError('A profile needs a model with `user_conditioning="posterior"`; this is a token model.')
-        mean = model.posterior_taste.prior_mean(demographics_embeds, 1)[0].double().cpu()
+        mean = model.prior_taste(demographics_embeds)[0].double().cpu()
         return cls(TastePosterior(mean, mean.new_zeros(0, len(mean))), 0, model.fingerprint())
 
     @torch.no_grad()
@@ -141,8 +140,7 @@ class TasteProfile:
         model.eval()
         output = model(**pictures)
         features = output.taste_features.double().cpu()
-        mean = output.population_scores.double().cpu() + features @ self.posterior.mean
-        return ProfileScores(mean, predictive_variance(self.posterior, features).sqrt())
+        return ProfileScores(features @ self.posterior.mean, predictive_variance(self.posterior, features).sqrt())
 
     def check_model(self, model: PamelaForPersonalizedScoring) -> None:
         """Raises [`ProfileError`] where the profile belongs to another model."""

@@ -203,7 +203,10 @@ def test_out_shares_pictures_and_embeddings(folder, tmp_path):
     assert (tmp_path / "out" / "NOTES.txt").read_text() == "kept"
     with pytest.raises(DataFolderError, match="--overwrite"):
         split_folder(folder, COUNTS, tmp_path / "out")
+    EmbeddingStore(tmp_path / "out", "enc-1", "image").add(["b"], np.zeros((1, 4), np.float32))
     split_folder(folder, changed(seed=9), tmp_path / "out", overwrite=True)
+    assert EmbeddingStore(tmp_path / "out", "enc-1", "image").missing(["a", "b"]) == []
+    assert EmbeddingStore(folder, "enc-1", "image").missing(["a", "b"]) == ["b"]
     assert DataFolder(tmp_path / "out").metadata["pamela"]["split"]["seed"] == 9
     with pytest.raises(SplitError, match="inside each other"):
         split_folder(folder, COUNTS, folder / "sub")
@@ -246,6 +249,19 @@ def test_empty_splits_are_refused(tmp_path):
     folder = make_folder(tmp_path / "data", rated, [f"s{p}" for p in range(6)], [None] * 6)
     with pytest.raises(SplitError, match=r"No rating would be in .*_seen"):
         split_folder(folder, SplitOptions(0, test_users=2, val_users=1, test_pictures=2, val_pictures=1))
+
+
+def test_training_people_without_a_training_rating_are_not_seen(tmp_path):
+    rated = np.ones((8, 10), dtype=bool)
+    rated[0, 1:] = False  # the first person rated the first picture alone
+    folder = make_folder(tmp_path / "data", rated, [f"s{p}" for p in range(10)], [None] * 10)
+    places = set()
+    for seed in range(40):
+        split_folder(folder, SplitOptions(seed, test_users=2, val_users=2, test_pictures=3, val_pictures=3))
+        data = DataFolder(folder)
+        (where,) = [split for split in data.splits if 0 in data.ratings(split).user]
+        places.add(where)
+    assert places == {"train", "val_context", "val_unseen", "test_context", "test_unseen", "reserve"}
 
 
 def test_people_with_too_few_ratings_are_named(folder):

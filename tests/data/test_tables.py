@@ -111,4 +111,4 @@ def test_numbers_are_read_exactly(value):
 def test_parse_numbers_never_fails(text):
     (parsed,) = parse_numbers(pa.array([text])).to_pylist()
     if parsed is not None:
-        assert parsed == float(text)
+        assert parsed == float(text.strip())

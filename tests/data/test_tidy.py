@@ -366,16 +366,21 @@ def test_absolute_paths_do_not_reach_the_data_set(source, write_table, tmp_path)
 
 @pytest.mark.skipif("PAMELA_OASIS_DIR" not in os.environ, reason="needs the OASIS data: set PAMELA_OASIS_DIR")
 def test_oasis_retest_keeps_first_impressions(tmp_path):
-    summary = import_tidy(
-        os.environ["PAMELA_OASIS_DIR"],
-        tmp_path / "data",
-        (1, 7),
-        ratings_file="retest.csv",
-        users_file=None,
-        columns={"prompt": "caption"},
-        repetition="repetition",
-        dry_run=True,
-    )
+    oasis = Path(os.environ["PAMELA_OASIS_DIR"])
+    for name in ("images", "images.csv"):
+        (tmp_path / name).symlink_to(oasis / name)
+    (tmp_path / "ratings.csv").symlink_to(oasis / "retest.csv")  # by other people than those in users.csv
+    summary = import_tidy(tmp_path, tmp_path / "data", (1, 7), columns={"prompt": "caption"}, repetition="repetition")
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for row in read_csv(oasis / "retest.csv"):
+        pair, given = (row["user_id"], row["image_id"]), (row["repetition"], row["rating"])
+        first[pair] = min(given, first.get(pair, given))
+    data = DataFolder(tmp_path / "data")
+    kept_ratings = data.ratings("train")
+    assert {
+        (data.user_ids[user], data.image_ids[image]): rating
+        for user, image, rating in zip(kept_ratings.user, kept_ratings.image, kept_ratings.rating, strict=True)
+    } == {pair: float(rating) for pair, (_, rating) in first.items()}
     assert summary.ratings + len(summary.rejected) == 3246
 
 

@@ -1,0 +1,411 @@
+"""
+How well predictions order and follow ratings, inside a person ("user") or on the mean rating of a picture ("average").
+
+These are the metrics of PAMELA (arXiv 2604.07427, Table 2): Spearman correlation (SROCC), Pearson correlation (PLCC) and
+pairwise accuracy. All functions take flat arrays with one entry a rating and work on all people at once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+__all__ = [
+    "UserMetric",
+    "average_pairwise_accuracy",
+    "average_pearson",
+    "average_spearman",
+    "user_pairwise_accuracy",
+    "user_pearson",
+    "user_spearman",
+]
+
+TOO_FEW = "fewer than two ratings"
+CONSTANT = "all ratings equal"
+WITHIN_MARGIN = "no two ratings as far apart as the margin"
+
+# A difference such as 0.7 - 0.6 falls short of a margin of 0.1 by a rounding error; it still counts.
+MARGIN_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class UserMetric:
+    """
+    A metric with one value a person.
+
+    Attributes:
+        values (`np.ndarray` of shape `(U,)`): The metric of each person who has one.
+        user_ids (`np.ndarray` of shape `(U,)`): These people, sorted.
+        skipped (`dict[str, np.ndarray]`): Reason -> people without a value; only reasons that occur.
+    """
+
+    values: np.ndarray
+    user_ids: np.ndarray
+    skipped: dict[str, np.ndarray]
+
+    @property
+    def mean(self) -> float:
+        """Mean over people; a `ValueError` where nobody has a value."""
+        if not len(self.values):
+            reasons = ", ".join(f"{len(users)} with {reason}" for reason, users in self.skipped.items())
+            raise ValueError(
+                f"Nobody has a value of this metric ({reasons}). Evaluate on people with differing ratings."
+            )
+        return float(self.values.mean())
+
+
+def user_spearman(predictions: ArrayLike, references: ArrayLike, user_ids: ArrayLike) -> UserMetric:
+    """
+    Spearman rank correlation of predictions and ratings inside every person; ties share their average rank.
+
+    Args:
+        predictions (array of shape `(R,)`): Scores, on any scale.
+        references (array of shape `(R,)`): Ratings.
+        user_ids (array of shape `(R,)`, integer or string): Whose rating it is, in any order.
+
+    Returns:
+        [`UserMetric`]: Values in -1..1. Predictions that are all equal order nothing: 0. People with fewer than two ratings, or
+        with ratings that are all equal, have no value and are named in `skipped`.
+
+    Raises:
+        ValueError: An argument is empty, differs in length from the others, or holds NaN or infinity.
+
+    Example:
+
+    ```python
+    >>> from modeling_pamela.evaluation.metrics import user_spearman
+
+    >>> metric = user_spearman([0.1, 0.2, 0.9, 0.5, 0.5], [1, 2, 3, 4, 4], ["ann", "ann", "ann", "bob", "bob"])
+    >>> metric.values.tolist(), metric.user_ids.tolist(), metric.mean
+    ([1.0], ['ann'], 1.0)
+    >>> {reason: users.tolist() for reason, users in metric.skipped.items()}
+    {'all ratings equal': ['bob']}
+
+    ```
+    """
+    rows = _group(predictions, references, user_ids)
+    return _user_metric(rows, _correlation(_ranks(rows.predictions, rows), _ranks(rows.references, rows), rows))
+
+
+def user_pearson(predictions: ArrayLike, references: ArrayLike, user_ids: ArrayLike) -> UserMetric:
+    """
+    Pearson correlation of predictions and ratings inside every person.
+
+    Args:
+        predictions (array of shape `(R,)`): Scores, on any scale.
+        references (array of shape `(R,)`): Ratings.
+        user_ids (array of shape `(R,)`, integer or string): Whose rating it is, in any order.
+
+    Returns:
+        [`UserMetric`]: Values in -1..1; 0 for equal predictions; people are skipped as by [`user_spearman`].
+
+    Raises:
+        ValueError: An argument is empty, differs in length from the others, or holds NaN or infinity.
+
+    Example:
+
+    ```python
+    >>> from modeling_pamela.evaluation.metrics import user_pearson
+
+    >>> user_pearson([1.0, 2.0, 4.0, 1.0, 1.0], [10, 20, 40, 1, 2], [7, 7, 7, 8, 8]).values.round(6).tolist()
+    [1.0, 0.0]
+
+    ```
+    """
+    rows = _group(predictions, references, user_ids)
+    return _user_metric(rows, _correlation(rows.predictions, rows.references, rows))
+
+
+def user_pairwise_accuracy(
+    predictions: ArrayLike, references: ArrayLike, user_ids: ArrayLike, margin: float = 0.0
+) -> UserMetric:
+    """
+    Share of a person's picture pairs that the predictions order as the person does (PAMELA, section 7.2 and Fig. 11).
+
+    A pair counts where its two ratings differ, and by no less than `margin`. A pair with equal predictions is half right.
+
+    Args:
+        predictions (array of shape `(R,)`): Scores, on any scale.
+        references (array of shape `(R,)`): Ratings.
+        user_ids (array of shape `(R,)`, integer or string): Whose rating it is, in any order.
+        margin (`float`): Smallest difference of a pair that counts, >= 0, in the unit of the ratings.
+
+    Returns:
+        [`UserMetric`]: Values in 0..1, exact; 0.5 for equal predictions. People without a pair that counts are skipped.
+
+    Raises:
+        ValueError: An argument is empty, differs in length from the others, or holds NaN or infinity; or `margin` is negative.
+
+    Example:
+
+    ```python
+    >>> from modeling_pamela.evaluation.metrics import user_pairwise_accuracy
+
+    >>> # Pairs (1, 2) right, (1, 3) right, (2, 3) wrong; from a margin of 2 on, only (1, 3) counts.
+    >>> user_pairwise_accuracy([0.1, 0.9, 0.5], [1, 2, 3], [0, 0, 0]).values.round(3).tolist()
+    [0.667]
+    >>> user_pairwise_accuracy([0.1, 0.9, 0.5], [1, 2, 3], [0, 0, 0], margin=2).values.tolist()
+    [1.0]
+
+    ```
+    """
+    if not (np.isfinite(margin) and margin >= 0):
+        raise ValueError(f"margin must be a number of at least 0, got {margin}.")
+    rows = _group(predictions, references, user_ids)
+    right_halves, pairs = _count_pairs(rows, margin)
+    accuracy = right_halves / np.maximum(2 * pairs, 1)
+    return _user_metric(rows, accuracy, within_margin=pairs == 0)
+
+
+def average_spearman(predictions: ArrayLike, references: ArrayLike, image_ids: ArrayLike) -> float:
+    """
+    Spearman correlation over pictures of the mean prediction and the mean rating of each picture.
+
+    Means are compared to 12 digits, so that means that are equal in exact arithmetic are ties.
+
+    Args:
+        predictions (array of shape `(R,)`): Scores, on any scale.
+        references (array of shape `(R,)`): Ratings.
+        image_ids (array of shape `(R,)`, integer or string): The rated picture.
+
+    Returns:
+        `float`: In -1..1; 0 where all mean predictions are equal.
+
+    Raises:
+        ValueError: As [`user_spearman`]; also fewer than two pictures, or no two that differ in their mean rating.
+
+    Example:
+
+    ```python
+    >>> from modeling_pamela.evaluation.metrics import average_spearman
+
+    >>> average_spearman([0.2, 0.4, 0.9, 0.1], [1, 3, 5, 1], ["a", "a", "b", "c"])
+    1.0
+
+    ```
+    """
+    return _only_value(user_spearman(*_picture_means(predictions, references, image_ids)))
+
+
+def average_pearson(predictions: ArrayLike, references: ArrayLike, image_ids: ArrayLike) -> float:
+    """
+    Pearson correlation over pictures of the mean prediction and the mean rating of each picture.
+
+    Arguments, result and errors are those of [`average_spearman`].
+
+    Example:
+
+    ```python
+    >>> from modeling_pamela.evaluation.metrics import average_pearson
+
+    >>> round(average_pearson([0.2, 0.4, 0.9, 0.3], [1, 3, 5, 1], ["a", "a", "b", "c"]), 4)
+    0.9707
+
+    ```
+    """
+    return _only_value(user_pearson(*_picture_means(predictions, references, image_ids)))
+
+
+def average_pairwise_accuracy(
+    predictions: ArrayLike, references: ArrayLike, image_ids: ArrayLike, margin: float = 0.0
+) -> float:
+    """
+    Share of picture pairs whose mean predictions stand in the order of their mean ratings.
+
+    Arguments and errors are those of [`average_spearman`]; `margin` and the result are those of [`user_pairwise_accuracy`].
+
+    Example:
+
+    ```python
+    >>> from modeling_pamela.evaluation.metrics import average_pairwise_accuracy
+
+    >>> average_pairwise_accuracy([0.2, 0.4, 0.9, 0.3], [1, 3, 5, 1], ["a", "a", "b", "c"])
+    0.8333...
+
+    ```
+    """
+    return _only_value(user_pairwise_accuracy(*_picture_means(predictions, references, image_ids), margin))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Checked rows, each person's together. `group` numbers the people, `first` is the first row of a row's person."""
+
+    predictions: np.ndarray
+    references: np.ndarray
+    group: np.ndarray
+    first: np.ndarray
+    starts: np.ndarray
+    sizes: np.ndarray
+    user_ids: np.ndarray
+
+
+def _group(predictions: ArrayLike, references: ArrayLike, ids: ArrayLike) -> _Rows:
+    predictions = finite_array("predictions", predictions)
+    references = finite_array("references", references)
+    ids = _id_array(ids)
+    if not len(predictions) == len(references) == len(ids):
+        raise ValueError(
+            f"There are {len(predictions)} predictions, {len(references)} references and {len(ids)} ids; expected one of "
+            "each a rating."
+        )
+    if not len(ids):
+        raise ValueError("There are no ratings to evaluate on; expected at least one.")
+    user_ids, group = np.unique(ids, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    group = group[order]
+    sizes = np.bincount(group)
+    starts = np.cumsum(sizes) - sizes
+    return _Rows(predictions[order], references[order], group, starts[group], starts, sizes, user_ids)
+
+
+def finite_array(name: str, values: ArrayLike) -> np.ndarray:
+    """`values` as float64 of shape `(R,)`; a `ValueError` that names them where they are anything else, or not finite."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from error
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be one flat array, got shape {array.shape}.")
+    wrong = np.flatnonzero(~np.isfinite(array))
+    if len(wrong):
+        raise ValueError(
+            f"{name} holds {len(wrong)} values that are NaN or infinite (the first: {array[wrong[0]]} at position {wrong[0]}). "
+            "Repair or leave out these rows."
+        )
+    return array
+
+
+def _id_array(ids: ArrayLike) -> np.ndarray:
+    array = np.asarray(ids)
+    # Object arrays are how tables hand over strings; None or NaN between them is a missing id, which belongs to nobody.
+    if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat):
+        array = array.astype(str)
+    if array.ndim != 1 or (array.dtype.kind not in "iuUST" and array.size):
+        raise ValueError(
+            f"ids must be one flat array of integers or strings without gaps, got shape {array.shape} of type {array.dtype}."
+        )
+    return array
+
+
+def _user_metric(rows: _Rows, values: np.ndarray, within_margin: np.ndarray | None = None) -> UserMetric:
+    """Keep the people for whom the metric has a meaning, and name the others."""
+    too_few = rows.sizes < 2
+    spread = np.maximum.reduceat(rows.references, rows.starts) > np.minimum.reduceat(rows.references, rows.starts)
+    reasons = {TOO_FEW: too_few, CONSTANT: ~too_few & ~spread}
+    keep = spread
+    if within_margin is not None:
+        reasons[WITHIN_MARGIN] = spread & within_margin
+        keep = spread & ~within_margin
+    skipped = {reason: rows.user_ids[users] for reason, users in reasons.items() if users.any()}
+    return UserMetric(values[keep], rows.user_ids[keep], skipped)
+
+
+def _only_value(metric: UserMetric) -> float:
+    if not len(metric.values):
+        raise ValueError(
+            f"The pictures cannot be compared: {next(iter(metric.skipped))} (counted over the pictures' means). Evaluate on "
+            "pictures whose mean ratings differ."
+        )
+    return float(metric.values[0])
+
+
+def _picture_means(
+    predictions: ArrayLike, references: ArrayLike, image_ids: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean prediction and rating of each picture, all as if from one person."""
+    rows = _group(predictions, references, image_ids)
+    predicted, rated = (
+        round_off(np.add.reduceat(values, rows.starts) / rows.sizes, np.abs(values).max())
+        for values in (rows.predictions, rows.references)
+    )
+    return predicted, rated, np.zeros(len(rows.sizes), dtype=np.int64)
+
+
+def round_off(values: np.ndarray, scale: float) -> np.ndarray:
+    """Drop what lies beyond 12 digits of `scale`: rounding errors of sums, which would tell apart what is equal."""
+    exponent = np.frexp(scale)[1]
+    return np.ldexp(np.round(np.ldexp(values, -exponent), 12), exponent)
+
+
+def _tie_runs(values: np.ndarray, rows: _Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Order by person, then value; and in that order the number of each row's run of equal values, counted over everybody."""
+    order = np.lexsort((values, rows.group))
+    is_new = np.ones(len(values), dtype=bool)
+    is_new[1:] = np.diff(values[order]) != 0
+    is_new[rows.starts] = True
+    return order, np.cumsum(is_new) - 1
+
+
+def _ranks(values: np.ndarray, rows: _Rows) -> np.ndarray:
+    """Ranks inside each person, from 0, ties averaged."""
+    order, runs = _tie_runs(values, rows)
+    lengths = np.bincount(runs)
+    middle = np.cumsum(lengths) - (lengths + 1) / 2
+    ranks = np.empty(len(values))
+    ranks[order] = middle[runs]
+    return ranks - rows.first
+
+
+def _correlation(x: np.ndarray, y: np.ndarray, rows: _Rows) -> np.ndarray:
+    """Pearson correlation inside each person; 0 where one side is constant."""
+    x, y = _centre(x, rows), _centre(y, rows)
+
+    def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(a * b, rows.starts)
+
+    length = np.sqrt(dot(x, x) * dot(y, y))
+    return np.clip(np.divide(dot(x, y), length, out=np.zeros(len(length)), where=length > 0), -1.0, 1.0)
+
+
+def _centre(values: np.ndarray, rows: _Rows) -> np.ndarray:
+    """Deviations from each person's mean, in a unit in which squares neither overflow nor vanish."""
+    high, low = np.maximum.reduceat(values, rows.starts), np.minimum.reduceat(values, rows.starts)
+    # Dividing by a power of two is exact. Taking the lowest value off first keeps small differences between large values.
+    exponent = np.frexp(np.maximum(np.abs(high), np.abs(low)))[1]
+    values = np.ldexp(values, -exponent[rows.group])
+    values = values - np.ldexp(low, -exponent)[rows.group]
+    values = values - (np.add.reduceat(values, rows.starts) / rows.sizes)[rows.group]
+    values[(high == low)[rows.group]] = 0.0
+    return values
+
+
+def _count_pairs(rows: _Rows, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """For each person: right pairs counted twice plus pairs of equal predictions, and the number of pairs that count."""
+    order, runs = _tie_runs(rows.predictions, rows)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = runs
+
+    # With a person's rows in the order of their ratings, the partners rated lower than a row are a prefix of these rows.
+    by_rating = np.lexsort((rows.references, rows.group))
+    rank = rank[by_rating]
+    lower = _num_lower(rows.references[by_rating], rows, margin * (1 - MARGIN_TOLERANCE))
+
+    # How many in that prefix have a smaller prediction? A prefix is a union of blocks of 1, 2, 4, ... rows, one for every bit
+    # of its length; a block that is sorted by prediction answers by binary search. O(n log^2 n), one step a bit for everybody.
+    place = np.arange(len(rank)) - rows.first
+    right_halves = np.zeros(len(rank), dtype=np.int64)
+    for bit in range(int(lower.max()).bit_length()):
+        # `first + block` is a number no other block has, and sorting by it leaves each block where it is.
+        sorted_blocks = np.sort((rows.first + (place >> bit)) * len(rank) + rank)
+        asking = np.flatnonzero(lower >> bit & 1)
+        first, block = rows.first[asking], (lower[asking] >> bit) - 1
+        wanted = (first + block) * len(rank) + rank[asking]
+        smaller = np.searchsorted(sorted_blocks, wanted, side="left")
+        smaller_or_equal = np.searchsorted(sorted_blocks, wanted, side="right")
+        right_halves[asking] += smaller + smaller_or_equal - 2 * (first + (block << bit))
+    return np.add.reduceat(right_halves, rows.starts), np.add.reduceat(lower, rows.starts)
+
+
+def _num_lower(ratings: np.ndarray, rows: _Rows, margin: float) -> np.ndarray:
+    """For each row, sorted by person and rating: how many of the person's ratings are lower, by at least the margin."""
+    low, high = np.zeros_like(rows.first), rows.sizes[rows.group]
+    # Binary search in all rows at once: those before `low` are far enough below, those from `high` on are not.
+    for _ in range(int(rows.sizes.max()).bit_length()):
+        middle = (low + high) // 2
+        gap = ratings - ratings[np.minimum(rows.first + middle, len(ratings) - 1)]
+        is_lower = (gap >= margin) & (gap > 0) & (low < high)
+        low = np.where(is_lower, middle + 1, low)
+        high = np.where(is_lower, high, middle)
+    return low

@@ -1,0 +1,281 @@
+"""
+A posterior model with kernel fusion, solved instead of stepped towards: a Gaussian process for the population and one for people.
+
+1. Population: the crowd's mean rating of every training picture is regressed on the kernel features of picture, prompt and metadata
+   (Rasmussen & Williams 2006, chapter 2); every input's weight and the noise maximise the marginal likelihood.
+2. Priors: how much people differ in bias, in scale and along every input, and how noisy a rating is, maximise the marginal
+   likelihood of the training people's ratings. The population score of a training picture is, for this, the one predicted
+   *without* that picture (cross-fitting): the fitted one knows its ratings already, and people would seem to be all alike.
+3. Learned directions: the covariance of tastes is re-estimated by a few steps of expectation maximisation on the same likelihood,
+   held towards the prior of step 2, which is what lets people differ in ways in which no training person did. Its principal
+   directions on the training pictures become the learned directions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.embed import FolderEmbeddings
+from ..data.folder import Ratings
+from ..modeling_pamela import PamelaForPersonalizedScoring
+
+
+__all__ = ["fit_closed_form"]
+
+FOLDS = 5
+STEPS = 120
+PEOPLE_A_STEP = 64
+EM_ROUNDS = 6
+# Weight of the prior of step 2 against the training people's own covariance; chosen on validation.
+PRIOR_STRENGTH = 0.5
+
+
+@dataclass(frozen=True)
+class _People:
+    """Training ratings as a table of people by places, padded: `picture` `(U, K)`, `rating` `(U, K)`, `mask` `(U, K)`."""
+
+    picture: Tensor
+    rating: Tensor
+    mask: Tensor
+
+
+@torch.no_grad()
+def fit_closed_form(
+    model: PamelaForPersonalizedScoring, ratings: Ratings, embeddings: FolderEmbeddings, seed: int = 0
+) -> None:
+    """
+    Fit a posterior model with `fusion="kernel"`, in place. Its inputs must be fitted already.
+
+    Args:
+        model ([`PamelaForPersonalizedScoring`]): From [`~modeling_pamela.training.trainer.make_model`].
+        ratings ([`~modeling_pamela.data.folder.Ratings`]): Training ratings.
+        embeddings ([`~modeling_pamela.data.embed.FolderEmbeddings`]): Of their data folder.
+        seed (`int`): Of the folds and the order of people.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    pictures, place = np.unique(ratings.image, return_inverse=True)
+    inputs = {
+        "image_embeds": embeddings.image[pictures],
+        "text_embeds": embeddings.text[pictures],
+        "metadata_embeds": embeddings.metadata[pictures],
+    }
+    blocks = _input_blocks(model)
+    features = model.pamela(**inputs).pooler_output.double()
+    people = _pad(ratings, place)
+    means, counts = _crowd_means(people, len(pictures))
+
+    scales, noise = _fit_population_hyperparameters(features, blocks, means, counts)
+    without_prompt = features.clone()
+    if "text" in blocks:
+        without_prompt[:, blocks["text"]] = 0.0
+    solve = _PopulationSolver(features, without_prompt, scales, noise, counts, model.config.prompt_dropout)
+    weights, bias = solve(means, torch.ones(len(pictures), dtype=torch.bool))
+    model.head.weight.copy_(weights[None])
+    model.head.bias.fill_(bias)
+    unseen = _out_of_fold(solve, features, means, generator)
+
+    deviation = unseen - bias
+    prior_std, noise_std = _fit_priors(features, blocks, deviation, people, unseen, generator)
+    input_std = torch.zeros(features.shape[1], dtype=torch.float64)
+    for name, columns in blocks.items():
+        input_std[columns] = prior_std[name]
+    scaled = features * input_std
+    covariance = _fit_covariance(scaled, prior_std["bias"], prior_std["scale"], deviation, noise_std, people, means)
+    directions = _principal_directions(covariance, scaled, model.config.num_learned_directions)
+
+    taste = model.posterior_taste
+    taste.directions.weight.zero_()
+    taste.directions.weight[: directions.shape[1]] = (input_std[:, None] * directions).T
+    spread = {"learned": 1.0, "free_image": prior_std.get("image", 0.0), "free_text": prior_std.get("text", 0.0)}
+    parts = {**prior_std, **spread}
+    # A part without variance would make its logarithm infinite.
+    taste.log_prior_std.copy_(torch.tensor([max(float(parts[part]), 1e-4) for part in taste.parts]).log())
+    taste.log_noise_std.fill_(float(np.log(noise_std)))
+
+
+def _input_blocks(model: PamelaForPersonalizedScoring) -> dict[str, slice]:
+    """Columns of the pooled features that belong to every input."""
+    size = model.config.num_landmarks
+    return {name: slice(size * index, size * (index + 1)) for index, name in enumerate(model.pamela.projections)}
+
+
+def _pad(ratings: Ratings, place: np.ndarray) -> _People:
+    users, user = np.unique(ratings.user, return_inverse=True)
+    order = np.argsort(user, kind="stable")
+    counts = np.bincount(user)
+    column = np.arange(len(user)) - np.repeat(counts.cumsum() - counts, counts)
+    picture = torch.zeros(len(users), int(counts.max()), dtype=torch.long)
+    rating = torch.zeros(picture.shape, dtype=torch.float64)
+    mask = torch.zeros(picture.shape, dtype=torch.bool)
+    rows, columns = torch.from_numpy(user[order]), torch.from_numpy(column)
+    picture[rows, columns] = torch.from_numpy(place[order])
+    rating[rows, columns] = torch.from_numpy(ratings.rating_norm[order])
+    mask[rows, columns] = True
+    return _People(picture, rating, mask)
+
+
+def _crowd_means(people: _People, num_pictures: int) -> tuple[Tensor, Tensor]:
+    """Mean rating `(N,)` of every picture, raters' own biases taken out, and its number of ratings `(N,)`."""
+    flat = people.picture[people.mask]
+    counts = torch.bincount(flat, minlength=num_pictures).double()
+    bias = torch.zeros(len(people.mask), 1, dtype=torch.float64)
+    for _ in range(10):
+        unbiased = (people.rating - bias)[people.mask]
+        means = torch.zeros(num_pictures, dtype=torch.float64).index_add(0, flat, unbiased) / counts
+        residual = (people.rating - means[people.picture]) * people.mask
+        # One imagined rating without bias keeps the bias of somebody with few ratings small.
+        bias = residual.sum(1, keepdim=True) / (people.mask.sum(1, keepdim=True) + 1)
+    return means, counts
+
+
+@torch.enable_grad()
+def _fit_population_hyperparameters(
+    features: Tensor, blocks: dict[str, slice], means: Tensor, counts: Tensor
+) -> tuple[Tensor, float]:
+    """Prior standard deviation `(M,)` of every column's weight and noise variance of a mean of average count."""
+    grams = torch.stack([features[:, columns] @ features[:, columns].T for columns in blocks.values()])
+    spread = means.std()
+    log_std = torch.full((len(blocks) + 1,), float((spread / 2).log()), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([log_std], lr=0.1)
+    inverse_counts = torch.diag(counts.mean() / counts)
+    for _ in range(STEPS):
+        variances = (2 * log_std).exp()
+        covariance = (variances[:-1, None, None] * grams).sum(0) + variances[-1] * inverse_counts
+        factor = torch.linalg.cholesky(covariance)
+        deviations = torch.linalg.solve_triangular(factor, (means - means.mean())[:, None], upper=False)
+        loss = deviations.square().sum() / 2 + factor.diagonal().log().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    std = log_std.detach().exp()
+    scales = torch.zeros(features.shape[1], dtype=torch.float64)
+    for value, columns in zip(std[:-1], blocks.values(), strict=True):
+        scales[columns] = value
+    return scales, float(std[-1] ** 2)
+
+
+class _PopulationSolver:
+    """Ridge regression of crowd means; every picture counts with its prompt and, as `prompt_dropout` says, without."""
+
+    def __init__(
+        self,
+        features: Tensor,
+        without_prompt: Tensor,
+        scales: Tensor,
+        noise: float,
+        counts: Tensor,
+        prompt_dropout: float,
+    ) -> None:
+        self.scales = scales
+        variance = noise * counts.mean() / counts
+        if prompt_dropout > 0:
+            self.rows = torch.cat([features, without_prompt]) * scales
+            self.variance = torch.cat([variance / (1 - prompt_dropout), variance / prompt_dropout])
+            self.copies = 2
+        else:
+            self.rows, self.variance, self.copies = features * scales, variance, 1
+
+    def __call__(self, means: Tensor, known: Tensor) -> tuple[Tensor, float]:
+        """Weights `(M,)` and bias from the means of the pictures that are `known` `(N,)`."""
+        bias = float(means[known].mean())
+        known = known.repeat(self.copies)
+        rows, targets = self.rows[known], means.repeat(self.copies)[known] - bias
+        gram = rows @ rows.T + torch.diag(self.variance[known])
+        return self.scales * (rows.T @ torch.linalg.solve(gram, targets)), bias
+
+
+def _out_of_fold(solve: _PopulationSolver, features: Tensor, means: Tensor, generator: torch.Generator) -> Tensor:
+    """Population score `(N,)` of every training picture, predicted without it."""
+    fold = torch.randperm(len(features), generator=generator) % FOLDS
+    scores = torch.empty(len(features), dtype=torch.float64)
+    for number in range(FOLDS):
+        weights, bias = solve(means, fold != number)
+        scores[fold == number] = bias + features[fold == number] @ weights
+    return scores
+
+
+@torch.enable_grad()
+def _fit_priors(
+    features: Tensor,
+    blocks: dict[str, slice],
+    deviation: Tensor,
+    people: _People,
+    unseen: Tensor,
+    generator: torch.Generator,
+) -> tuple[dict[str, float], float]:
+    """Prior standard deviations of bias, scale and every input, and of the rating noise, by marginal likelihood."""
+    names = ["bias", "scale", *blocks]
+    grams = [torch.ones(len(features), len(features), dtype=torch.float64), deviation[:, None] * deviation]
+    grams += [features[:, columns] @ features[:, columns].T for columns in blocks.values()]
+    stacked = torch.stack(grams)
+    log_std = torch.full((len(names) + 1,), np.log(0.15), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([log_std], lr=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    for _ in range(STEPS):
+        rows = torch.randperm(len(people.mask), generator=generator)[:PEOPLE_A_STEP]
+        picture, mask = people.picture[rows], people.mask[rows].double()
+        variances = (2 * log_std).exp()
+        kernel = (variances[:-1, None, None] * stacked).sum(0)
+        kernel = kernel[picture[:, :, None], picture[:, None, :]] * mask[:, :, None] * mask[:, None, :]
+        # Padding is an observation of variance 1 at its mean: it adds nothing to either term.
+        factor = torch.linalg.cholesky(kernel + torch.diag_embed(variances[-1] * mask + 1 - mask))
+        residual = (people.rating[rows] - unseen[picture]) * mask
+        whitened = torch.linalg.solve_triangular(factor, residual.unsqueeze(-1), upper=False)
+        log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum()
+        loss = (whitened.square().sum() / 2 + log_determinant) / mask.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    std = log_std.detach().exp().tolist()
+    return dict(zip(names, std[:-1], strict=True)), std[-1]
+
+
+def _fit_covariance(
+    scaled: Tensor,
+    bias_std: float,
+    scale_std: float,
+    deviation: Tensor,
+    noise_std: float,
+    people: _People,
+    means: Tensor,
+) -> Tensor:
+    """
+    Covariance `(M, M)` of tastes over features scaled to a unit prior, by maximum a posteriori EM.
+
+    What a person's ratings differ from is here the crowd's mean of each picture, not its prediction.
+    """
+    covariance = torch.eye(scaled.shape[1], dtype=torch.float64)
+    fixed = bias_std**2 + scale_std**2 * deviation[:, None] * deviation
+    num_people, num_pictures = len(people.mask), len(scaled)
+    for _ in range(EM_ROUNDS):
+        spread = covariance @ scaled.T
+        kernel = fixed + scaled @ spread
+        moment = torch.zeros(num_pictures, num_pictures, dtype=torch.float64)
+        for rows in torch.arange(num_people).split(PEOPLE_A_STEP):
+            picture, mask = people.picture[rows], people.mask[rows].double()
+            pairs = mask[:, :, None] * mask[:, None, :]
+            observed = kernel[picture[:, :, None], picture[:, None, :]] * pairs
+            observed = observed + torch.diag_embed(noise_std**2 * mask + 1 - mask)
+            inverse = torch.linalg.inv(observed)
+            residual = (people.rating[rows] - means[picture]) * mask
+            explained = inverse @ residual.unsqueeze(-1)
+            # Posterior mean m m^T plus posterior covariance V of w, seen from the pictures: what S has to change by.
+            change = (explained @ explained.mT - inverse) * pairs
+            index = (picture[:, :, None] * num_pictures + picture[:, None, :]).flatten()
+            moment.view(-1).index_add_(0, index, change.flatten())
+        people_covariance = covariance + spread @ (moment / num_people) @ spread.T
+        prior = torch.eye(len(covariance), dtype=torch.float64)
+        covariance = (PRIOR_STRENGTH * prior + people_covariance) / (PRIOR_STRENGTH + 1)
+        covariance = (covariance + covariance.T) / 2
+    return covariance
+
+
+def _principal_directions(covariance: Tensor, scaled: Tensor, number: int) -> Tensor:
+    """`(M, <= number)`: the root of the covariance, along the directions in which training pictures vary most."""
+    values, vectors = torch.linalg.eigh(covariance)
+    root = vectors * values.clamp_min(0).sqrt()
+    _, _, directions = torch.linalg.svd(scaled @ root, full_matrices=False)
+    return root @ directions[:number].T
