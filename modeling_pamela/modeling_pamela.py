@@ -742,7 +742,7 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             elif taste_reduction is None:
                 variance = row_features.square().sum(-1)
             else:
-                posterior = TastePosterior(taste[user_index], taste_reduction[user_index])
+                posterior = TastePosterior(taste[user_index], taste_reduction[user_index])  # type: ignore[index]
                 variance = predictive_variance(posterior, row_features.unsqueeze(-2)).squeeze(-1)
         return PamelaScoringOutput(
             loss=loss,

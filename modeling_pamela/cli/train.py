@@ -11,6 +11,7 @@ class RecipeName(StrEnum):
     """Names of [`~modeling_pamela.training.recipes.RECIPES`]."""
 
     posterior = "posterior"
+    posterior_mlp = "posterior-mlp"
     paper = "paper"
     token = "token"
 
@@ -21,7 +22,7 @@ def train(
     recipe: Annotated[
         RecipeName,
         typer.Option(
-            help="posterior; paper (its token model and settings); token (that model, settings tuned on validation)."
+            help="posterior, solved in closed form; posterior-mlp, trained in steps; paper, its token model and settings; token, that model with settings tuned on validation."
         ),
     ] = RecipeName.posterior,
     set_: Annotated[

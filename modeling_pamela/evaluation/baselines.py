@@ -124,15 +124,18 @@ def tune_residual_ridge(
         [`ResidualRidge`]: Its `penalty` and `bandwidth` are the choice. Where that is an end of a grid, widen the grid.
 
     Raises:
-        ValueError: A grid is empty, or as for [`residual_ridge`] and [`UserMetric.mean`].
+        ValueError: There are no cases, a grid is empty, or as for [`residual_ridge`].
     """
     candidates = [
         ResidualRidge(population, features, penalty, bandwidth)
         for bandwidth in bandwidths
         for penalty in sorted(penalties, reverse=True)
     ]
-    if not candidates:
-        raise ValueError("penalties and bandwidths must each name at least one candidate.")
+    if not candidates or not cases:
+        raise ValueError(
+            f"Tuning needs at least one penalty, one bandwidth and one case, got {len(penalties)}, {len(bandwidths)} and "
+            f"{len(cases)}."
+        )
     return max(candidates, key=lambda ridge: evaluate_scorer(ridge, cases, k).srocc.mean())
 
 

@@ -25,7 +25,8 @@ TOO_FEW = "fewer than two ratings"
 CONSTANT = "all ratings equal"
 WITHIN_MARGIN = "no two ratings as far apart as the margin"
 
-# A difference such as 0.7 - 0.6 falls short of a margin of 0.1 by a rounding error; it still counts.
+# A difference such as 0.7 - 0.6 falls short of a margin of 0.1 by a rounding error; it still counts. So differences are
+# asked to be above a margin that is smaller by this share, which for a margin of 0 means that they are no ties.
 MARGIN_TOLERANCE = 1e-9
 
 
@@ -399,13 +400,13 @@ def _count_pairs(rows: _Rows, margin: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _num_lower(ratings: np.ndarray, rows: _Rows, margin: float) -> np.ndarray:
-    """For each row, sorted by person and rating: how many of the person's ratings are lower, by at least the margin."""
+    """For each row, sorted by person and rating: how many of the person's ratings are lower by more than the margin."""
     low, high = np.zeros_like(rows.first), rows.sizes[rows.group]
     # Binary search in all rows at once: those before `low` are far enough below, those from `high` on are not.
     for _ in range(int(rows.sizes.max()).bit_length()):
         middle = (low + high) // 2
         gap = ratings - ratings[np.minimum(rows.first + middle, len(ratings) - 1)]
-        is_lower = (gap >= margin) & (gap > 0) & (low < high)
+        is_lower = (gap > margin) & (low < high)
         low = np.where(is_lower, middle + 1, low)
         high = np.where(is_lower, high, middle)
     return low

@@ -95,19 +95,17 @@ class TokenScorer:
         self.users = np.unique(train.user)
         table = model.pamela.user_embeddings
         if table is None:
-            raise ValueError(
-                'The model has no user tokens; train with `user_conditioning="token"` and `use_user=True`.'
-            )
-        self.tokens = table.weight.detach()
+            raise ValueError('The model has no user tokens; train with `user_conditioning="token"` and `use_user=True`.')
+        self.tokens = table.weight.detach().cpu()
+        # Pictures are compared as the network sees them; the paper's network sees the embedding itself.
+        projection = model.pamela.projections["image"]
+        self.image_embeds = projection(embeddings.image.to(model.device)).cpu()
         self.profiles = torch.stack(
-            [
-                preference_profile(
-                    embeddings.image[train.image[train.user == user]],
-                    torch.from_numpy(train.rating_norm[train.user == user]).float(),
-                )
-                for user in self.users
-            ]
+            [self._profile(train.image[rows], train.rating_norm[rows]) for rows in (train.user == u for u in self.users)]
         )
+
+    def _profile(self, images: np.ndarray, ratings: np.ndarray) -> torch.Tensor:
+        return preference_profile(self.image_embeds[images], torch.from_numpy(ratings).float())
 
     @torch.no_grad()
     def __call__(self, evidence: Evidence, queries: np.ndarray) -> np.ndarray:
@@ -117,16 +115,13 @@ class TokenScorer:
         if place < len(self.users) and self.users[place] == evidence.user:
             token = self.tokens[place]
         elif len(evidence.images):
-            profile = preference_profile(
-                self.embeddings.image[evidence.images], torch.from_numpy(evidence.ratings).float()
-            )
             token = neighbour_user_embedding(
-                profile,
+                self._profile(evidence.images, evidence.ratings),
                 self.profiles,
-                self.tokens.cpu(),
+                self.tokens,
                 num_neighbours=self.config.num_neighbours,
                 temperature=self.config.neighbour_temperature,
-            ).to(device)
+            )
         else:
             token = None
         return (
@@ -135,7 +130,7 @@ class TokenScorer:
                 text_embeds=self.embeddings.text[queries].to(device),
                 metadata_embeds=self.embeddings.metadata[queries].to(device),
                 demographics_embeds=self.embeddings.demographics[[evidence.user]].to(device),
-                taste=None if token is None else token[None],
+                taste=None if token is None else token[None].to(device),
             )
             .scores.double()
             .cpu()

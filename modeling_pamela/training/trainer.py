@@ -1,6 +1,7 @@
 """Training on transformers.Trainer, validated by what the model is for: ordering new people's pictures."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 import torch
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..configuration_pamela import PamelaConfig
@@ -20,6 +21,7 @@ from ..evaluation.scorers import PosteriorScorer, TokenScorer
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..processing_pamela import PamelaProcessor
 from ..taste.profile import TasteProfile
+from .closed_form import fit_closed_form
 from .collators import PamelaCollator, RatingDataset, UserDataset
 
 
@@ -28,6 +30,8 @@ __all__ = ["USERS_FILE", "PamelaTrainer", "make_model", "save_training_profiles"
 # Names of a token model's training people, in the order of its user table.
 USERS_FILE = "users.json"
 
+# Kernel features cost memory and time in the square of their landmarks.
+MAX_LANDMARKS = 1024
 VALIDATION_CONTEXT = 15
 VALIDATION_DRAWS = 3
 
@@ -69,16 +73,18 @@ def make_model(
     A fresh model with everything set that is computed from the training data: input components, mean rating, size of the user table.
 
     Args:
-        config ([`PamelaConfig`]): Its `num_users` is filled in.
+        config ([`PamelaConfig`]): Its `num_users` or `num_landmarks` is filled in.
         train_ratings ([`~modeling_pamela.data.folder.Ratings`]): Training ratings.
         embeddings ([`~modeling_pamela.data.embed.FolderEmbeddings`]): Of their data folder.
         seed (`int`): Of the initial weights.
     """
     set_seed(seed)
-    if config.user_conditioning == "token":
-        config.num_users = len(np.unique(train_ratings.user))
-    model = PamelaForPersonalizedScoring(config)
     pictures, users = np.unique(train_ratings.image), np.unique(train_ratings.user)
+    if config.user_conditioning == "token":
+        config.num_users = len(users)
+    if config.fusion == "kernel":
+        config.num_landmarks = min(len(pictures), MAX_LANDMARKS)
+    model = PamelaForPersonalizedScoring(config)
     model.fit_inputs(
         float(train_ratings.rating_norm.mean()),
         image=embeddings.image[pictures],
@@ -104,17 +110,20 @@ def train(
     seed: int = 0,
     resume: bool = False,
     device: str | None = None,
-    callbacks: list | None = None,
+    callbacks: list[TrainerCallback] | None = None,
 ) -> PamelaForPersonalizedScoring:
     """
-    Train a model on the `train` split and keep the epoch that orders the validation people's pictures best.
+    Train a model on the `train` split.
+
+    A model with kernel fusion is solved in closed form ([`~modeling_pamela.training.closed_form.fit_closed_form`]) and has no
+    epochs. Any other is trained by [`PamelaTrainer`], which keeps the epoch that orders the validation people's pictures best.
 
     Args:
         folder ([`DataFolder`]): Split, and embedded with the config's encoders.
         config ([`PamelaConfig`]): What to train.
         output_dir (`str` or `Path`): The checkpoint: config, weights, processor. The trainer's own resume state is kept in
             `checkpoint-*` folders inside it until the run ends.
-        num_epochs (`float`): Passes over the training people (posterior) or ratings (token).
+        num_epochs (`float`): Not with kernel fusion, as all that follow but `seed`: passes over the training people (posterior) or ratings (token).
         learning_rate, weight_decay, warmup_steps, lr_scheduler_type: Of AdamW and its schedule.
         batch_size (`int`): People (posterior) or ratings (token) a step.
         patience (`int`, *optional*): Stop after so many epochs without a better validation.
@@ -138,53 +147,69 @@ def train(
     ratings = folder.ratings("train")
     embeddings = read_embeddings(folder, config)
     model = make_model(config, ratings, embeddings, seed)
-    cases = unseen_cases(folder, "val_unseen", max_draws=VALIDATION_DRAWS)
+    if config.fusion == "kernel":
+        fit_closed_form(model, ratings, embeddings, seed)
+    else:
+        arguments = TrainingArguments(
+            output_dir=str(output_dir),
+            num_train_epochs=num_epochs,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            warmup_steps=warmup_steps,
+            lr_scheduler_type=lr_scheduler_type,
+            per_device_train_batch_size=batch_size,
+            eval_strategy="epoch",
+            save_strategy="epoch",
+            save_total_limit=1,
+            load_best_model_at_end=True,
+            metric_for_best_model="user_srocc",
+            greater_is_better=True,
+            logging_strategy="epoch",
+            report_to="none",
+            seed=seed,
+            data_seed=seed,
+            remove_unused_columns=False,
+            label_names=["labels"],
+            dataloader_pin_memory=False,
+            use_cpu=device == "cpu",
+        )
+        _run_trainer(model, arguments, folder, ratings, embeddings, patience, resume, callbacks or [])
+    model.eval()
+    model.save_pretrained(output_dir)
+    PamelaProcessor.from_config(config).save_pretrained(output_dir)
+    if config.user_conditioning == "token":
+        names = [folder.user_ids[row] for row in np.unique(ratings.user)]
+        (output_dir / USERS_FILE).write_text(json.dumps(names))
+    for state in output_dir.glob("checkpoint-*"):
+        shutil.rmtree(state)
+    return model
 
-    is_token = config.user_conditioning == "token"
+
+def _run_trainer(
+    model: PamelaForPersonalizedScoring,
+    arguments: TrainingArguments,
+    folder: DataFolder,
+    ratings: Ratings,
+    embeddings: FolderEmbeddings,
+    patience: int | None,
+    resume: bool,
+    callbacks: list[TrainerCallback],
+) -> None:
+    is_token = model.config.user_conditioning == "token"
 
     def scorer(current: PamelaForPersonalizedScoring) -> PersonalScorer:
         return TokenScorer(current, embeddings, ratings) if is_token else PosteriorScorer(current, embeddings)
 
-    arguments = TrainingArguments(
-        output_dir=str(output_dir),
-        num_train_epochs=num_epochs,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        warmup_steps=warmup_steps,
-        lr_scheduler_type=lr_scheduler_type,
-        per_device_train_batch_size=batch_size,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=1,
-        load_best_model_at_end=True,
-        metric_for_best_model="user_srocc",
-        greater_is_better=True,
-        logging_strategy="epoch",
-        report_to="none",
-        seed=seed,
-        data_seed=seed,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        dataloader_pin_memory=False,
-        use_cpu=device == "cpu",
-    )
     trainer = PamelaTrainer(
         model=model,
         args=arguments,
         train_dataset=RatingDataset(ratings) if is_token else UserDataset(ratings),
         data_collator=PamelaCollator(ratings, embeddings, with_user_ids=is_token),
         scorer=scorer,
-        cases=cases,
-        callbacks=[*([EarlyStoppingCallback(patience)] if patience else []), *(callbacks or [])],
+        cases=unseen_cases(folder, "val_unseen", max_draws=VALIDATION_DRAWS),
+        callbacks=[*([EarlyStoppingCallback(patience)] if patience else []), *callbacks],
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output_dir)) if resume else None)
-    model.eval()
-    model.save_pretrained(output_dir)
-    PamelaProcessor.from_config(config).save_pretrained(output_dir)
-    if is_token:
-        names = [folder.user_ids[row] for row in np.unique(ratings.user)]
-        (output_dir / USERS_FILE).write_text(json.dumps(names))
-    return model
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(arguments.output_dir)) if resume else None)
 
 
 def save_training_profiles(model: PamelaForPersonalizedScoring, folder: DataFolder, directory: str | Path) -> int:

@@ -278,6 +278,8 @@ def pyramids(c: Canvas, v: View) -> None:
 def tree(c: Canvas, v: View) -> None:
     rng = v.stream("tree")
     meadow(c, v, hills=1 if v.spare else 2)
+    if not v.spare:
+        birds(c, v.stream("birds"))
     colour = ("#5c8a38", "#d08a2c", "#b8492c", "#e0a0b4")[int(rng.integers(4))]
     s, x, y = 0.68 * v.scale, v.x, v.foot + 0.03
     rise = [(x + 0.75 * t, y + 0.06 * t * t - 0.012) for t in np.linspace(-1.6, 1.6, 24)]
@@ -290,5 +292,4 @@ def tree(c: Canvas, v: View) -> None:
     broadleaf(c, rng, x, y, s, 0.12, colour)
     if fallen:
         c.fill(fallen, rgb(colour), 0.12, rough=0.2)
-    birds(c, v.stream("birds"))
     grass(c, v, ("#557a38", "#8aa652"), 0.84)

@@ -30,6 +30,8 @@ def lighthouse(c: Canvas, v: View) -> None:
     if not v.spare:
         c.terrain(rng, c.horizon + 0.004, 0.05, rgb("#75889a"), 0.9, across=0.5)
     c.sea(rgb("#1d4f66"))
+    if not v.spare:
+        birds(c, v.stream("birds"))
     s, x, y = 0.42 * v.scale, v.x, v.foot - 0.05
     side = 1 if x > c.aspect / 2 else -1
     water = v.foot + 0.05
@@ -111,7 +113,6 @@ def lighthouse(c: Canvas, v: View) -> None:
             end = x + way * length
             high, low = lamp + (rise - 0.07) * length, lamp + (rise + 0.07) * length
             c.shine([poly((x, lamp), (end, high), (end, low))], rgb("#fff0c0") * 0.13)
-    birds(c, v.stream("birds"))
 
 
 def sailing_boat(c: Canvas, v: View) -> None:
@@ -120,6 +121,8 @@ def sailing_boat(c: Canvas, v: View) -> None:
         c.terrain(rng, c.horizon + 0.004, 0.13, rgb("#6f8598"), 0.9, peaks=0.5, across=0.45)
         c.terrain(rng, c.horizon + 0.004, 0.06, rgb("#5f7a62"), 0.75, across=0.7)
     c.sea(rgb("#17566e"))
+    if not v.spare:
+        birds(c, v.stream("birds"))
 
     if not v.spare:
         for _ in range(3):
@@ -127,7 +130,6 @@ def sailing_boat(c: Canvas, v: View) -> None:
             sail_boat(c, x, c.horizon + 0.02 + 0.02 * rng.random(), 0.07 * v.scale, 0.6, "#f1ece2", "#e7ddcc")
     stripe = ("#c8473a", "#e2a33b", "#3f78a8", "#f0e9dc")[int(rng.integers(4))]
     sail_boat(c, v.x, v.foot, 0.52 * v.scale, 0.15, "#f6f1e6", stripe)
-    birds(c, v.stream("birds"))
 
 
 def cottage(c: Canvas, v: View) -> None:
@@ -407,6 +409,8 @@ def castle(c: Canvas, v: View) -> None:
     if not v.spare:
         c.terrain(rng, c.horizon + 0.02, 0.34, rgb("#74829a"), 0.85, peaks=1, across=0.6, snow=0.2)
     meadow(c, v, hills=1 if v.spare else 2, near="#5d8240")
+    if not v.spare:
+        birds(c, v.stream("birds"))
     s, x = 0.34 * v.scale, v.x
     y = v.foot - 0.12
     hill = [(x + 2.4 * s * t, y + 0.62 * s * (1 - np.exp(-(t**2) * 1.6)) - 0.02 * s) for t in np.linspace(-2, 2, 40)]
@@ -479,5 +483,4 @@ def castle(c: Canvas, v: View) -> None:
         t = rng.uniform(0.15, 1.0)
         tx = x + rng.choice([-1, 1]) * (0.75 + rng.random() * 1.5) * s
         conifer(c, rng, tx, y + 0.55 * s * t + 0.06, rng.uniform(0.22, 0.36) * s, 0.2)
-    birds(c, v.stream("birds"))
     grass(c, v, ("#4c7334", "#7d9c4a"), 0.88)

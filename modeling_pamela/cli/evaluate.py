@@ -1,0 +1,92 @@
+"""`pamela evaluate`"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Split(StrEnum):
+    """Splits with queries."""
+
+    test_unseen = "test_unseen"
+    test_seen = "test_seen"
+    val_unseen = "val_unseen"
+    val_seen = "val_seen"
+
+
+class Protocol(StrEnum):
+    """Where contexts come from."""
+
+    train = "train"
+    query = "query"
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A posterior checkpoint: a folder or a Hub repo.")],
+    dataset: Annotated[Path, typer.Argument(help="A data folder, split and embedded.")],
+    split: Annotated[Split, typer.Option(help="Whose ratings are predicted.")] = Split.test_unseen,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(help='Ratings of a person that may be seen: a number or "all". Repeatable; 15 by default.'),
+    ] = None,
+    protocol: Annotated[
+        Protocol,
+        typer.Option(help="Contexts from pictures outside of the split, or (the paper's) from the split itself."),
+    ] = Protocol.train,
+    token_model: Annotated[
+        Path | None,
+        typer.Option(
+            help="A token checkpoint trained on the same split. Without it one is trained, once, beside the model."
+        ),
+    ] = None,
+    prompts: Annotated[bool, typer.Option(help="Let the methods see the prompts.")] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the rows to this file.")] = None,
+) -> None:
+    """Judge a model on fixed contexts, next to the population score, the paper's token + kNN, a ridge and the crowd oracle."""
+    import json
+
+    from transformers import AutoModel
+
+    from ..data.files import atomic_write
+    from ..data.folder import DataFolder
+    from ..evaluation.comparison import compare, markdown_table, summarise
+    from ..taste.profile import ProfileError
+
+    folder = DataFolder(dataset)
+    posterior = AutoModel.from_pretrained(model)
+    if posterior.taste is None:
+        raise ProfileError("The model to evaluate must be a posterior model; pass a token model as --token-model.")
+    token = AutoModel.from_pretrained(token_model or _token_baseline(folder, Path(model)))
+    results = compare(
+        folder, posterior, token, split.value, [_size(text) for text in context or ["15"]], protocol.value, prompts
+    )
+    rows = summarise([results])
+    people = len(results[0].people)
+    typer.echo(f"{dataset}, {split.value}: {people} people, {results[0].scores.skipped} without a value\n")
+    typer.echo(markdown_table(rows))
+    if json_file is not None:
+        with atomic_write(json_file) as temporary:
+            temporary.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def _size(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdigit():
+        raise typer.BadParameter(f'--context {text}: expected a number of ratings or "all".')
+    return int(text)
+
+
+def _token_baseline(folder: object, model: Path) -> Path:
+    """The paper's model, trained on the same split with the settings that validate best, kept in the model's folder."""
+    from ..training.recipes import RECIPES
+    from ..training.trainer import USERS_FILE, train
+
+    directory = model / "baselines" / "token"
+    if not (directory / USERS_FILE).is_file():
+        typer.echo(f"Training the paper's token model for comparison; it is kept in {directory}.", err=True)
+        recipe = RECIPES["token"]
+        train(folder, recipe.config(), directory, **recipe.training())  # type: ignore[arg-type]
+    return directory
