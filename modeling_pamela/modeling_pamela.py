@@ -618,6 +618,10 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         super().__init__(config)
         self.pamela = PamelaModel(config)
         self.head = nn.Linear(self.pamela.output_dim, 1)
+        # Kernel features add up over inputs. What a prompt would have said of a picture, the picture has to say without one.
+        self.head_without_prompt: nn.Linear | None = None
+        if config.fusion == "kernel" and config.use_text:
+            self.head_without_prompt = nn.Linear(self.pamela.output_dim, 1, bias=False)
         self.taste: PamelaTaste | None = None
         if config.user_conditioning == "posterior":
             dims = {name: projection.output_dim for name, projection in self.pamela.projections.items()}
@@ -842,8 +846,14 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
 
     def _population_and_features(self, network: PamelaModelOutput) -> tuple[Tensor, Tensor]:
         """`mu` of shape `(N,)` and `phi` of shape `(N, W)`."""
-        population_scores = self.head(network.pooler_output).squeeze(-1)
-        return population_scores, self.posterior_taste.features(network, population_scores - self.head.bias)
+        pooled, prompts = network.pooler_output, network.text_projection
+        assert pooled is not None
+        deviation = pooled @ self.head.weight.mT
+        if self.head_without_prompt is not None and prompts is not None:
+            has_prompt = prompts.ne(0).any(-1, keepdim=True)
+            deviation = torch.where(has_prompt, deviation, self.head_without_prompt(pooled))
+        deviation = deviation.squeeze(-1)
+        return deviation + self.head.bias, self.posterior_taste.features(network, deviation)
 
     def _negative_log_likelihood(
         self,

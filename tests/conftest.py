@@ -60,3 +60,70 @@ def make_fitted(config, pictures):
         0.5, image=pictures["image_embeds"], text=pictures["text_embeds"], metadata=pictures["metadata_embeds"]
     )
     return model.eval()
+
+
+@pytest.fixture(scope="session")
+def taste_folder(tmp_path_factory):
+    """
+    A split data folder of 24 people and 48 tiny pictures, everything rated, whose embeddings tell the taste behind the ratings.
+
+    The embeddings are drawn, not encoded: the store holds them under the embedded encoders' names.
+    """
+    from modeling_pamela.data.folder import DataFolder
+    from modeling_pamela.data.splits import SplitOptions, split_folder
+
+    folder = tmp_path_factory.mktemp("taste")
+    write_taste_folder(folder)
+    split_folder(
+        folder / "data",
+        SplitOptions(seed=0, test_users=5, val_users=5, test_pictures=12, val_pictures=12, max_query_context=3, draws=2),
+        out=folder / "split",
+    )
+    return DataFolder(folder / "split")
+
+
+def write_taste_folder(folder, num_people=24, num_pictures=48):
+    """Write, import and fill the store of `folder/data`; unsplit."""
+    import csv
+
+    import numpy as np
+    from PIL import Image
+
+    from modeling_pamela.data.embed import bind_encoders
+    from modeling_pamela.data.folder import DataFolder
+    from modeling_pamela.data.store import EmbeddingStore, text_key
+    from modeling_pamela.data.tidy import import_tidy
+    from modeling_pamela.processing_pamela import describe
+    from modeling_pamela.training.recipes import RECIPES
+
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(num_pictures, 4))
+    scores = 3 + 0.6 * directions[:, 0] + 0.5 * rng.normal(size=(num_people, 3)) @ directions[:, 1:].T
+    scores = np.clip(scores + rng.normal(0, 0.2, scores.shape), 1, 5).round(2)
+    source = folder / "source"
+    source.mkdir()
+    pictures = [{"image_id": f"p{i}", "file": f"p{i}.png", "prompt": f"prompt {i}"} for i in range(num_pictures)]
+    for picture in pictures:
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(source / picture["file"])
+    # Not in alphabetical order, so that nobody's row can be told from their name.
+    people = [{"user_id": f"u{(7 * user) % num_people}", "age": 20 + user} for user in range(num_people)]
+    ratings = [
+        {"user_id": person["user_id"], "image_id": picture["image_id"], "rating": scores[u, i]}
+        for u, person in enumerate(people)
+        for i, picture in enumerate(pictures)
+    ]
+    for name, rows in {"images": pictures, "users": people, "ratings": ratings}.items():
+        with open(source / f"{name}.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    import_tidy(source, folder / "data", (1, 5))
+
+    data, config = DataFolder(folder / "data"), RECIPES["posterior"].config()
+    fingerprints = bind_encoders(config)
+    mixed = directions[[int(name[1:]) for name in data.image_ids]] @ rng.normal(size=(4, config.image_embed_dim))
+    EmbeddingStore(data.path, fingerprints["image"], "image").add(data.images["sha256"].to_pylist(), mixed)
+    sentences = [picture["prompt"] for picture in pictures] + [describe({"age": person["age"]}) for person in people]
+    EmbeddingStore(data.path, fingerprints["text"], "text").add(
+        [text_key(text) for text in sentences], rng.normal(size=(len(sentences), config.text_embed_dim))
+    )

@@ -28,7 +28,9 @@ ENCODERS = {
 @pytest.fixture(scope="module")
 def raw_model():
     torch.manual_seed(0)
-    config = PamelaConfig(**ENCODERS, image_embed_dim=4920, hidden_size=16, num_free_image_directions=8, initializer_range=0.3)
+    config = PamelaConfig(
+        **ENCODERS, image_embed_dim=4920, hidden_size=16, num_free_image_directions=8, initializer_range=0.3
+    )
     return PamelaForPersonalizedScoring(config).eval()
 
 

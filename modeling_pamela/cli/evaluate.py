@@ -88,5 +88,5 @@ def _token_baseline(folder: object, model: Path) -> Path:
     if not (directory / USERS_FILE).is_file():
         typer.echo(f"Training the paper's token model for comparison; it is kept in {directory}.", err=True)
         recipe = RECIPES["token"]
-        train(folder, recipe.config(), directory, **recipe.training())  # type: ignore[arg-type]
+        train(folder, recipe.config(), directory, resume=True, **recipe.training())  # type: ignore[arg-type]
     return directory

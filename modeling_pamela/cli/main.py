@@ -9,6 +9,7 @@ from ..data.files import DataError
 from ..encoders_pamela import EncoderError
 from ..taste.profile import ProfileError
 from .data import data_app
+from .demo import demo
 from .embed import embed
 from .evaluate import evaluate
 from .score import score
@@ -41,3 +42,4 @@ app.command()(embed)
 app.command()(train)
 app.command()(score)
 app.command()(evaluate)
+app.command()(demo)

@@ -225,13 +225,15 @@ def _embed_texts(
     by_key = {text_key(text): text for text in texts if text and text.strip()}
     wanted = store.missing(list(by_key))
     device = next(encoder.parameters()).device
-    for keys in _chunks(tqdm(wanted, desc="Encoding texts", unit="text", disable=not wanted), PART_SIZE):
-        embeds = []
-        for batch in _chunks(keys, batch_size):
-            tokens = processor.tokenize([by_key[key] for key in batch], role=role).to(device)
-            with torch.no_grad():
-                embeds.append(encoder(**tokens).float().cpu().numpy())
-        store.add(keys, np.concatenate(embeds))
+    with tqdm(total=len(wanted), desc="Encoding texts", unit="text", disable=not wanted) as progress:
+        for keys in _chunks(wanted, PART_SIZE):
+            embeds = []
+            for batch in _chunks(keys, batch_size):
+                tokens = processor.tokenize([by_key[key] for key in batch], role=role).to(device)
+                with torch.no_grad():
+                    embeds.append(encoder(**tokens).float().cpu().numpy())
+                progress.update(len(batch))
+            store.add(keys, np.concatenate(embeds))
     return len(wanted)
 
 

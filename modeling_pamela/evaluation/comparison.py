@@ -19,7 +19,7 @@ from .scorers import PopulationScorer, PosteriorScorer, TokenScorer
 __all__ = ["Result", "compare", "markdown_table", "summarise"]
 
 # Besides the linear kernel: RBF kernels about as wide as two pictures are apart.
-RIDGE_BANDWIDTHS = (None, 0.7, 1.0, 1.4)
+RIDGE_BANDWIDTHS = (None, 0.7, 1.4)
 VALIDATION_DRAWS = 3
 
 

@@ -144,7 +144,12 @@ def evaluate_scorer(scorer: PersonalScorer, cases: Sequence[Case], k: int | None
 
     Returns:
         [`Scores`]
+
+    Raises:
+        DataError: There are no cases, or nobody has two queries that they rated differently.
     """
+    if not cases:
+        raise DataError("There are no cases to judge a scorer on. Split the data set with more validation or test people.")
     predictions = []
     for case in cases:
         evidence = Evidence(case.evidence.user, case.evidence.images[:k], case.evidence.ratings[:k])
@@ -158,6 +163,11 @@ def evaluate_scorer(scorer: PersonalScorer, cases: Sequence[Case], k: int | None
     plcc = user_pearson(flat, references, case_ids)
     pairwise = user_pairwise_accuracy(flat, references, case_ids)
     users = np.unique(case_user[srocc.user_ids])
+    if not len(users):
+        raise DataError(
+            f"None of the {len(np.unique(case_user))} people has two queries that they rated differently, so no order can be judged. "
+            "Split the data set with more validation or test pictures."
+        )
     squared = np.bincount(case_ids, (flat - references) ** 2, minlength=len(cases)) / np.maximum(lengths, 1)
     return Scores(
         users,

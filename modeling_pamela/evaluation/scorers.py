@@ -95,13 +95,18 @@ class TokenScorer:
         self.users = np.unique(train.user)
         table = model.pamela.user_embeddings
         if table is None:
-            raise ValueError('The model has no user tokens; train with `user_conditioning="token"` and `use_user=True`.')
+            raise ValueError(
+                'The model has no user tokens; train with `user_conditioning="token"` and `use_user=True`.'
+            )
         self.tokens = table.weight.detach().cpu()
         # Pictures are compared as the network sees them; the paper's network sees the embedding itself.
         projection = model.pamela.projections["image"]
         self.image_embeds = projection(embeddings.image.to(model.device)).cpu()
         self.profiles = torch.stack(
-            [self._profile(train.image[rows], train.rating_norm[rows]) for rows in (train.user == u for u in self.users)]
+            [
+                self._profile(train.image[rows], train.rating_norm[rows])
+                for rows in (train.user == u for u in self.users)
+            ]
         )
 
     def _profile(self, images: np.ndarray, ratings: np.ndarray) -> torch.Tensor:

@@ -83,18 +83,21 @@ class TasteProfile:
 
         Args:
             model ([`PamelaForPersonalizedScoring`]): A posterior model.
-            ratings (`torch.Tensor` of shape `(k,)`): One rating a picture.
+            ratings (`torch.Tensor` of shape `(k,)`): One rating a picture; without any the taste is the prior.
             scale (`tuple[float, float]`): The two ends of the scale they were given on.
             demographics_embeds (`torch.Tensor` of shape `(1, D)`, *optional*): Frozen embedding of the person's demographics.
             pictures: The k rated pictures: `pixel_values` or `image_embeds`, and where known `text_embeds`, … as in the
                 model's `forward`.
 
         Raises:
-            ProfileError: The ratings are not finite, outside of the scale, or not one a picture; or the model has no posterior.
+            ProfileError: The ratings are not finite, outside of the scale, or not one a picture; a picture's inputs are not
+                finite; or the model has no posterior.
         """
         if model.taste is None:
             raise ProfileError('A profile needs a model with `user_conditioning="posterior"`; this is a token model.')
         ratings = torch.as_tensor(ratings, dtype=torch.float64)
+        if ratings.ndim != 1:
+            raise ProfileError(f"The ratings have shape {tuple(ratings.shape)}, expected one number a picture, `(k,)`.")
         low, high = scale
         if not low < high:
             raise ProfileError(f"The scale must go from a smaller to a larger number, got {scale}.")
@@ -104,12 +107,20 @@ class TasteProfile:
                 f"{int(wrong.sum())} of {len(ratings)} ratings are not between {low:g} and {high:g} (the first: "
                 f"{ratings[wrong][0].item():g}, number {int(wrong.nonzero()[0]) + 1}). Correct them, or name the scale."
             )
-        model.eval()
-        output = model(**pictures)
-        features = output.taste_features.double().cpu()
-        if len(features) != len(ratings):
+        num_pictures = len(next(iter(pictures.values()), ()))
+        if num_pictures != len(ratings):
             raise ProfileError(
-                f"There are {len(ratings)} ratings for {len(features)} pictures; expected one a picture."
+                f"There are {len(ratings)} ratings for {num_pictures} pictures; expected one a picture."
+            )
+        if num_pictures == 0:
+            return cls.prior(model, demographics_embeds)
+        model.eval()
+        features = model(**pictures).taste_features.double().cpu()
+        unusable = ~features.isfinite().all(-1)
+        if unusable.any():
+            raise ProfileError(
+                f"What is known of picture number {int(unusable.nonzero()[0]) + 1} has values that are not finite. Encode it anew, "
+                "or leave it out."
             )
         prior = model.prior_taste(demographics_embeds)[0].double().cpu()
         posterior = model.learn_taste(features, (ratings - low) / (high - low), prior)
@@ -170,12 +181,13 @@ class TasteProfile:
         """
         folder = Path(directory)
         try:
-            facts = json.loads((folder / PROFILE_FILE).read_text())
+            facts = json.loads((folder / PROFILE_FILE).read_text(encoding="utf-8"))
             tensors = load_file(folder / WEIGHTS_FILE)
-            return cls(
-                TastePosterior(tensors["mean"], tensors["reduction"]), facts["num_ratings"], facts["model_fingerprint"]
-            )
-        except (OSError, json.JSONDecodeError, SafetensorError, KeyError) as error:
+            mean, reduction = tensors["mean"], tensors["reduction"]
+            if mean.ndim != 1 or reduction.ndim != 2 or reduction.shape[1] != len(mean):
+                raise ValueError(f"a mean of shape {tuple(mean.shape)} beside a reduction of {tuple(reduction.shape)}")
+            return cls(TastePosterior(mean, reduction), facts["num_ratings"], facts["model_fingerprint"])
+        except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise ProfileError(
                 f"{folder} holds no readable taste profile ({error}). Make one from the person's ratings."
             ) from error

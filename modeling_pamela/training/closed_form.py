@@ -27,9 +27,9 @@ __all__ = ["fit_closed_form"]
 FOLDS = 5
 STEPS = 120
 PEOPLE_A_STEP = 64
-EM_ROUNDS = 6
-# Weight of the prior of step 2 against the training people's own covariance; chosen on validation.
-PRIOR_STRENGTH = 0.5
+# Rounds of EM, and the weight of step 2's prior in it against one for the training people; both chosen on validation.
+EM_ROUNDS = 12
+PRIOR_STRENGTH = 0.3
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,16 @@ def fit_closed_form(
     means, counts = _crowd_means(people, len(pictures))
 
     scales, noise = _fit_population_hyperparameters(features, blocks, means, counts)
-    without_prompt = features.clone()
-    if "text" in blocks:
-        without_prompt[:, blocks["text"]] = 0.0
-    solve = _PopulationSolver(features, without_prompt, scales, noise, counts, model.config.prompt_dropout)
-    weights, bias = solve(means, torch.ones(len(pictures), dtype=torch.bool))
-    model.head.weight.copy_(weights[None])
+    variance = noise * counts.mean() / counts
+    weights, bias = _solve_population(features * scales, means, variance)
+    model.head.weight.copy_((scales * weights)[None])
     model.head.bias.fill_(bias)
-    unseen = _out_of_fold(solve, features, means, generator)
+    if model.head_without_prompt is not None:
+        visible = scales.clone()
+        visible[blocks["text"]] = 0.0
+        weights, _ = _solve_population(features * visible, means, variance)
+        model.head_without_prompt.weight.copy_((visible * weights)[None])
+    unseen = _out_of_fold(features * scales, means, variance, generator)
 
     deviation = unseen - bias
     prior_std, noise_std = _fit_priors(features, blocks, deviation, people, unseen, generator)
@@ -156,43 +158,21 @@ def _fit_population_hyperparameters(
     return scales, float(std[-1] ** 2)
 
 
-class _PopulationSolver:
-    """Ridge regression of crowd means; every picture counts with its prompt and, as `prompt_dropout` says, without."""
-
-    def __init__(
-        self,
-        features: Tensor,
-        without_prompt: Tensor,
-        scales: Tensor,
-        noise: float,
-        counts: Tensor,
-        prompt_dropout: float,
-    ) -> None:
-        self.scales = scales
-        variance = noise * counts.mean() / counts
-        if prompt_dropout > 0:
-            self.rows = torch.cat([features, without_prompt]) * scales
-            self.variance = torch.cat([variance / (1 - prompt_dropout), variance / prompt_dropout])
-            self.copies = 2
-        else:
-            self.rows, self.variance, self.copies = features * scales, variance, 1
-
-    def __call__(self, means: Tensor, known: Tensor) -> tuple[Tensor, float]:
-        """Weights `(M,)` and bias from the means of the pictures that are `known` `(N,)`."""
-        bias = float(means[known].mean())
-        known = known.repeat(self.copies)
-        rows, targets = self.rows[known], means.repeat(self.copies)[known] - bias
-        gram = rows @ rows.T + torch.diag(self.variance[known])
-        return self.scales * (rows.T @ torch.linalg.solve(gram, targets)), bias
+def _solve_population(scaled: Tensor, means: Tensor, variance: Tensor) -> tuple[Tensor, float]:
+    """Weights `(M,)` over features `(N, M)` scaled to a unit prior, and bias: the posterior mean given noisy means `(N,)`."""
+    bias = float(means.mean())
+    gram = scaled @ scaled.T + torch.diag(variance)
+    return scaled.T @ torch.linalg.solve(gram, means - bias), bias
 
 
-def _out_of_fold(solve: _PopulationSolver, features: Tensor, means: Tensor, generator: torch.Generator) -> Tensor:
+def _out_of_fold(scaled: Tensor, means: Tensor, variance: Tensor, generator: torch.Generator) -> Tensor:
     """Population score `(N,)` of every training picture, predicted without it."""
-    fold = torch.randperm(len(features), generator=generator) % FOLDS
-    scores = torch.empty(len(features), dtype=torch.float64)
+    fold = torch.randperm(len(scaled), generator=generator) % FOLDS
+    scores = torch.empty(len(scaled), dtype=torch.float64)
     for number in range(FOLDS):
-        weights, bias = solve(means, fold != number)
-        scores[fold == number] = bias + features[fold == number] @ weights
+        held_out = fold == number
+        weights, bias = _solve_population(scaled[~held_out], means[~held_out], variance[~held_out])
+        scores[held_out] = bias + scaled[held_out] @ weights
     return scores
 
 

@@ -66,7 +66,6 @@ RECIPES = {
             "num_learned_directions": 222,
             "num_free_image_directions": 64,
             "num_free_text_directions": 32,
-            "prompt_dropout": 0.3,
         },
         num_epochs=0,
         learning_rate=0.0,

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import torch
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..configuration_pamela import PamelaConfig
@@ -136,7 +137,8 @@ def train(
         [`PamelaForPersonalizedScoring`]: The best epoch's model, as saved.
 
     Raises:
-        DataError: The folder is not split, or has no training ratings.
+        DataError: The folder is not split, or has no training ratings; or `output_dir` holds an interrupted run's state, and
+            `resume` is not set.
         MissingEmbeddingsError: The folder is not embedded.
     """
     if "val_unseen" not in folder.splits:
@@ -144,6 +146,11 @@ def train(
             f"{folder.path} has no splits (found {', '.join(folder.splits)}). Run `pamela data split` first."
         )
     output_dir = Path(output_dir)
+    if not resume and (states := sorted(output_dir.glob("checkpoint-*"))):
+        raise DataError(
+            f"{output_dir} holds the state of an interrupted run ({', '.join(state.name for state in states)}). Go on with it "
+            "(`resume=True`, `--resume`), or delete these folders."
+        )
     ratings = folder.ratings("train")
     embeddings = read_embeddings(folder, config)
     model = make_model(config, ratings, embeddings, seed)
@@ -161,6 +168,7 @@ def train(
             eval_strategy="epoch",
             save_strategy="epoch",
             save_total_limit=1,
+            restore_callback_states_from_checkpoint=True,
             load_best_model_at_end=True,
             metric_for_best_model="user_srocc",
             greater_is_better=True,
@@ -209,6 +217,11 @@ def _run_trainer(
         cases=unseen_cases(folder, "val_unseen", max_draws=VALIDATION_DRAWS),
         callbacks=[*([EarlyStoppingCallback(patience)] if patience else []), *callbacks],
     )
+    if resume:
+        # The trainer writes this file last: a state without it was cut off, and the one before it is still there.
+        for state in Path(arguments.output_dir).glob("checkpoint-*"):
+            if not (state / TRAINER_STATE_NAME).is_file():
+                shutil.rmtree(state)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(arguments.output_dir)) if resume else None)
 
 
@@ -219,7 +232,7 @@ def save_training_profiles(model: PamelaForPersonalizedScoring, folder: DataFold
     Args:
         model ([`PamelaForPersonalizedScoring`]): A posterior model.
         folder ([`DataFolder`]): What it was trained on.
-        directory (`str` or `Path`): Where to write; a person's folder has their user_id as its name.
+        directory (`str` or `Path`): Where to write; a person's folder has their user_id, percent-encoded, as its name.
 
     Returns:
         `int`: Number of profiles.
@@ -228,16 +241,22 @@ def save_training_profiles(model: PamelaForPersonalizedScoring, folder: DataFold
         ProfileError: The model is a token model, whose user table is part of its weights.
     """
     ratings, embeddings = folder.ratings("train"), read_embeddings(folder, model.config)
-    people = UserDataset(ratings)
+    people, device = UserDataset(ratings), model.device
     for rows in people.rows:
         user, images = ratings.user[rows[0]], ratings.image[rows]
         profile = TasteProfile.fit(
             model,
             torch.from_numpy(ratings.rating_norm[rows]),
-            image_embeds=embeddings.image[images],
-            text_embeds=embeddings.text[images],
-            metadata_embeds=embeddings.metadata[images],
-            demographics_embeds=embeddings.demographics[[user]],
+            image_embeds=embeddings.image[images].to(device),
+            text_embeds=embeddings.text[images].to(device),
+            metadata_embeds=embeddings.metadata[images].to(device),
+            demographics_embeds=embeddings.demographics[[user]].to(device),
         )
-        profile.save_pretrained(Path(directory) / quote(folder.user_ids[user], safe=" "))
+        profile.save_pretrained(Path(directory) / _folder_name(folder.user_ids[user]))
     return len(people)
+
+
+def _folder_name(user_id: str) -> str:
+    """A name that no file system takes for a path: `unquote` gives the user_id back."""
+    name = quote(user_id, safe=" ")
+    return name if name.strip(".") else name.replace(".", "%2E")

@@ -1,0 +1,191 @@
+"""Several methods on the same people, and their table."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from modeling_pamela import PamelaForPersonalizedScoring
+from modeling_pamela.data.embed import read_embeddings
+from modeling_pamela.evaluation import comparison
+from modeling_pamela.evaluation.baselines import CrowdOracle
+from modeling_pamela.evaluation.comparison import Result, compare, markdown_table, summarise
+from modeling_pamela.evaluation.protocol import Scores, evaluate_scorer, unseen_cases
+from modeling_pamela.evaluation.scorers import PosteriorScorer
+from modeling_pamela.training.closed_form import fit_closed_form
+from modeling_pamela.training.recipes import RECIPES
+from modeling_pamela.training.trainer import make_model
+
+
+TINY = {"image_projection_dim": 6, "text_projection_dim": 4, "profile_projection_dim": 3}
+
+
+@pytest.fixture(scope="module")
+def posterior(taste_folder):
+    config = RECIPES["posterior"].config(**TINY, num_learned_directions=16, num_free_image_directions=8)
+    embeddings, ratings = read_embeddings(taste_folder, config), taste_folder.ratings("train")
+    model = make_model(config, ratings, embeddings, seed=0)
+    fit_closed_form(model, ratings, embeddings)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def token(taste_folder):
+    """Not trained: who wins is none of this file's business."""
+    config = RECIPES["token"].config(**TINY, hidden_size=8, intermediate_size=8, num_attention_heads=2)
+    embeddings = read_embeddings(taste_folder, config)
+    return make_model(config, taste_folder.ratings("train"), embeddings, seed=0).eval()
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """Fewer bandwidths to choose from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison, "RIDGE_BANDWIDTHS", (None, 1.0))
+        yield
+
+
+@pytest.fixture(scope="module")
+def results(taste_folder, posterior, token, quick):
+    return compare(taste_folder, posterior, token, contexts=(0, 15, None))
+
+
+METHODS = {
+    ("crowd oracle", "-"),
+    ("population", "-"),
+    *((method, k) for method in ("token + kNN", "posterior") for k in (0, 15, "all")),
+    ("population + ridge", 15),
+    ("population + ridge", "all"),
+}
+
+
+def test_every_method_is_judged_on_the_same_people(taste_folder, results):
+    assert {(result.method, result.k) for result in results} == METHODS
+    assert len(results) == len(METHODS)
+    people = {taste_folder.user_ids[row] for row in taste_folder.ratings("test_unseen").user}
+    for result in results:
+        assert set(result.people) == people
+        np.testing.assert_array_equal(result.people, results[0].people)
+        assert len(result.scores.srocc) == 5
+
+
+def test_a_result_is_what_its_scorer_scores(taste_folder, posterior, results):
+    scorer = PosteriorScorer(posterior, read_embeddings(taste_folder, posterior.config))
+    expected = evaluate_scorer(scorer, unseen_cases(taste_folder, "test_unseen"), 15)
+    (found,) = (result for result in results if (result.method, result.k) == ("posterior", 15))
+    np.testing.assert_array_equal(found.scores.srocc, expected.srocc)
+    assert [taste_folder.user_ids[row] for row in expected.users] == found.people.tolist()
+
+
+def test_nothing_known_of_a_person_is_the_population_unless_demographics_say_more(results):
+    by_name = {(result.method, result.k): result.scores for result in results}
+    np.testing.assert_allclose(by_name["posterior", 0].srocc, by_name["population", "-"].srocc)
+    assert by_name["posterior", 15].srocc.mean() > by_name["posterior", 0].srocc.mean()
+
+
+def test_the_oracle_leaves_the_person_out(taste_folder, results):
+    every, asked = taste_folder.ratings(*taste_folder.splits), taste_folder.ratings("test_unseen")
+    oracle = CrowdOracle(every.user, every.image, every.rating_norm)
+    user, image = asked.user[0], asked.image[0]
+    others = (every.image == image) & (every.user != user)
+    found = oracle.scores(np.array([user]), np.array([image]))
+    assert found == pytest.approx(every.rating_norm[others].mean())
+
+
+@pytest.mark.parametrize("split", ["test_seen", "val_seen"])
+def test_seen_people_are_judged_with_all_they_rated(taste_folder, posterior, token, quick, split):
+    found = compare(taste_folder, posterior, token, split=split, contexts=(3,))
+    assert {(result.method, result.k) for result in found} == {
+        ("crowd oracle", "-"),
+        ("population", "-"),
+        ("token + kNN", "all"),
+        ("population + ridge", "all"),
+        ("posterior", "all"),
+    }
+    assert all(len(result.people) == 14 for result in found)
+
+
+def test_the_papers_protocol_has_its_own_queries(taste_folder, posterior, quick):
+    found = compare(taste_folder, posterior, contexts=(3,), protocol="query")
+    assert {result.method for result in found} == {"crowd oracle", "population", "population + ridge", "posterior"}
+    assert all(result.scores.skipped == 0 for result in found)
+
+
+def test_prompts_can_be_kept_from_the_methods(taste_folder, posterior, quick):
+    embeddings = read_embeddings(taste_folder, posterior.config)
+    found = compare(taste_folder, posterior, contexts=(3,), with_prompts=False)
+    blind = PosteriorScorer(posterior, replace(embeddings, text=torch.zeros_like(embeddings.text)))
+    expected = evaluate_scorer(blind, unseen_cases(taste_folder, "test_unseen"), 3)
+    np.testing.assert_array_equal(found[-1].scores.srocc, expected.srocc)
+
+
+def test_a_model_of_other_encoders_is_refused(taste_folder, posterior):
+    other = PamelaForPersonalizedScoring(type(posterior.config)(**posterior.config.to_dict()))
+    other.config.encoder_fingerprints = {"image": "0" * 16}
+    with pytest.raises(ValueError, match="fingerprint"):
+        compare(taste_folder, other)
+
+
+def made_up(method, k, people, srocc):
+    values = np.array(srocc, dtype=np.float64)
+    return Result(method, k, np.array(people), Scores(np.arange(len(values)), values, values, values, values, 0))
+
+
+def test_a_row_says_mean_interval_share_and_gain():
+    people = ["ann", "bob", "eve"]
+    split = [
+        made_up("crowd oracle", "-", people, [0.8, 0.6, 1.0]),
+        made_up("token + kNN", 15, people, [0.2, 0.3, 0.1]),
+        made_up("posterior", 15, people, [0.4, 0.5, 0.3]),
+        made_up("posterior", "all", people, [0.5, 0.6, 0.7]),
+    ]
+    oracle, token, posterior, every = summarise([split])
+    assert oracle["oracle_share"] == pytest.approx(1)
+    assert posterior["srocc"] == pytest.approx(0.4)
+    assert posterior["oracle_share"] == pytest.approx(0.5)
+    assert posterior["srocc_low"] < 0.4 < posterior["srocc_high"]
+    # Everybody gains the same, so whoever is drawn, the gain is that.
+    assert (posterior["gain"], posterior["gain_low"], posterior["gain_high"]) == pytest.approx((0.2, 0.2, 0.2))
+    assert not {"gain"} & (token.keys() | every.keys() | oracle.keys())
+
+
+def test_somebody_in_two_splits_is_one_person():
+    def splits(second):
+        return [
+            [made_up("crowd oracle", "-", names, [0.9, 0.9]), made_up("posterior", 15, names, values)]
+            for names, values in ((["ann", "bob"], [0.1, 0.7]), (second, [0.1, 0.7]))
+        ]
+
+    # The same two people twice are no more evidence than once; four people are.
+    once = summarise(splits(["ann", "bob"])[:1])[1]
+    twice = summarise(splits(["ann", "bob"]))[1]
+    four = summarise(splits(["eve", "kim"]))[1]
+    for row in (once, twice, four):
+        assert row["srocc"] == pytest.approx(0.4)
+    assert (twice["srocc_low"], twice["srocc_high"]) == pytest.approx((once["srocc_low"], once["srocc_high"]))
+    assert twice["srocc_low"] < four["srocc_low"]
+    assert four["srocc_high"] < twice["srocc_high"] + 1e-9
+
+
+def test_two_splits_are_averaged_over_everybody_in_them():
+    splits = [
+        [made_up("crowd oracle", "-", people, [1.0] * len(values)), made_up("posterior", 15, people, values)]
+        for people, values in ((["ann", "bob", "eve"], [0.1, 0.2, 0.3]), (["ann"], [0.6]))
+    ]
+    assert summarise(splits)[1]["srocc"] == pytest.approx(0.3)
+
+
+def test_the_table_is_markdown(results):
+    rows = summarise([results])
+    lines = markdown_table(rows).splitlines()
+    assert len(lines) == 2 + len(METHODS)
+    assert {line.count("|") for line in lines} == {8}
+    assert lines[1] == "|---|---|---|---|---|---|---|"
+    assert lines[0].startswith("| method | k | user SROCC [95 %] |")
+    (posterior,) = (line for line in lines if line.startswith("| posterior | 15 |"))
+    (row,) = (row for row in rows if (row["method"], row["k"]) == ("posterior", 15))
+    assert f"| {row['srocc']:.3f} [{row['srocc_low']:.3f}, {row['srocc_high']:.3f}] |" in posterior
+    assert posterior.endswith(f"| {row['gain']:+.3f} [{row['gain_low']:+.3f}, {row['gain_high']:+.3f}] |")
+    # No gain over itself, and none where the reference was not run.
+    assert [line for line in lines if line.startswith("| token + kNN")][0].endswith("|  |")
