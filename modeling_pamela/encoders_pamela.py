@@ -114,6 +114,8 @@ class EfficientNetLiteEncoder(FrozenEncoder):
         )
         self.network = _import_embedded("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite2")
         self.network.load_state_dict(self._read_weights())
+        # Depthwise convolutions run almost twice as fast on a CPU in this layout.
+        self.network.to(memory_format=torch.channels_last)
         self.embed_blocks = [2560, 1000, 704, 416, 240]
         self.embed_dim = sum(self.embed_blocks)
         self.fingerprint = _digest(self.weights_sha256, "head+logits+stages", self.image_processor.to_dict())
@@ -128,6 +130,7 @@ class EfficientNetLiteEncoder(FrozenEncoder):
             `torch.Tensor` of shape `(N, 4920)`
         """
         network = self.network
+        pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         features = network._swish(network._bn0(network._conv_stem(pixel_values)))
         looks = []
         for index, block in enumerate(network._blocks):

@@ -238,7 +238,7 @@ class PamelaProjection(nn.Module):
             return  # Nothing is known of an input that no training row has; its zeros stay zeros.
         mean = embeds.mean(0)
         std = embeds.std(0, unbiased=False)
-        # A channel that hardly ever fires in training must not shout when it does.
+        # A channel that never fires in training gets no weight from the components; only its division by 0 is to be avoided.
         scale = torch.cat([1 / (block.clamp_min(1e-6) * len(block) ** 0.5) for block in std.split(self.blocks)])
         standardised = (embeds - mean) * scale
         _, _, directions = torch.linalg.svd(standardised, full_matrices=False)

@@ -62,6 +62,15 @@ def make_fitted(config, pictures):
     return model.eval()
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small tensors are slower, on a busy machine a great deal, on several threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def taste_folder(tmp_path_factory):
     """
@@ -76,7 +85,9 @@ def taste_folder(tmp_path_factory):
     write_taste_folder(folder)
     split_folder(
         folder / "data",
-        SplitOptions(seed=0, test_users=5, val_users=5, test_pictures=12, val_pictures=12, max_query_context=3, draws=2),
+        SplitOptions(
+            seed=0, test_users=5, val_users=5, test_pictures=12, val_pictures=12, max_query_context=3, draws=2
+        ),
         out=folder / "split",
     )
     return DataFolder(folder / "split")

@@ -15,10 +15,16 @@ def embed(
     device: Annotated[str, typer.Option(help="Where to encode, e.g. cpu or cuda.")] = "cpu",
 ) -> None:
     """Encode a data folder's pictures and texts once. Interrupted, it goes on where it stopped."""
+    import torch
+
     from ..data.embed import embed_folder
     from ..data.folder import DataFolder
     from ..training.recipes import RECIPES
 
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise typer.BadParameter(f"--device {device}: {error}") from error
     given = {"image_encoder": image_encoder, "text_encoder": text_encoder, "profile_encoder": profile_encoder}
     config = RECIPES["posterior"].config(**{name: value for name, value in given.items() if value})
     encoded = embed_folder(DataFolder(folder), config, batch_size, device)

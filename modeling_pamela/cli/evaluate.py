@@ -47,18 +47,17 @@ def evaluate(
     """Judge a model on fixed contexts, next to the population score, the paper's token + kNN, a ridge and the crowd oracle."""
     import json
 
-    from transformers import AutoModel
-
     from ..data.files import atomic_write
     from ..data.folder import DataFolder
     from ..evaluation.comparison import compare, markdown_table, summarise
     from ..taste.profile import ProfileError
+    from .checkpoint import load_checkpoint
 
     folder = DataFolder(dataset)
-    posterior = AutoModel.from_pretrained(model)
+    posterior = load_checkpoint(model)
     if posterior.taste is None:
         raise ProfileError("The model to evaluate must be a posterior model; pass a token model as --token-model.")
-    token = AutoModel.from_pretrained(token_model or _token_baseline(folder, Path(model)))
+    token = load_checkpoint(token_model or _token_baseline(folder, Path(model)))
     results = compare(
         folder, posterior, token, split.value, [_size(text) for text in context or ["15"]], protocol.value, prompts
     )

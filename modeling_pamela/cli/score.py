@@ -34,12 +34,13 @@ def score(
     """Score pictures, best first: for the population, or for one person. Pictures that cannot be read are named on stderr."""
     import torch
     from tqdm.auto import tqdm
-    from transformers import AutoModel, AutoProcessor
+    from transformers import AutoProcessor
 
     from ..data.embed import embed_pictures
     from ..data.files import DataError
     from ..data.images import ImageError, find_images
     from ..taste.profile import ProfileError, TasteProfile
+    from .checkpoint import load_checkpoint
 
     if sum(option is not None for option in (user, profile, demographics)) > 1:
         raise typer.BadParameter("--user, --profile and --demographics exclude each other.")
@@ -49,7 +50,7 @@ def score(
     if not files:
         raise DataError(f"There is no picture in {', '.join(map(str, pictures))}.")
 
-    scorer: PamelaForPersonalizedScoring = AutoModel.from_pretrained(model)
+    scorer = load_checkpoint(model)
     processor = AutoProcessor.from_pretrained(model)
     set_aside: dict[int, ImageError] = {}
     with tqdm(total=len(files), desc="Encoding pictures", unit="picture", disable=not sys.stderr.isatty()) as progress:
@@ -69,6 +70,8 @@ def score(
             known = json.loads(demographics)
         except json.JSONDecodeError as error:
             raise typer.BadParameter(f"--demographics is not JSON ({error}).") from error
+        if not isinstance(known, dict):
+            raise typer.BadParameter("--demographics is not a JSON object from field to value.")
         tokens = processor(demographics=known)
         person["demographics_embeds"] = scorer.get_text_embeds(
             tokens["demographics_input_ids"], tokens["demographics_attention_mask"], "profile"
@@ -105,6 +108,12 @@ def _prompt_embeds(
         texts = [known.get(file.name) for file in files]
     except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise DataError(f"{prompts} is not a JSON object from file name to prompt ({error}).") from error
+    if not all(text is None or isinstance(text, str) for text in texts):
+        raise DataError(f"{prompts} has prompts that are not text.")
+    if not any(texts):
+        raise DataError(
+            f"{prompts} has a prompt for none of the pictures; its keys must be file names such as {files[0].name!r}."
+        )
     return scorer.get_text_embeds(**processor.tokenize(texts))  # type: ignore[attr-defined]
 
 

@@ -49,6 +49,8 @@ def train(
     device: Annotated[str | None, typer.Option(help='"cpu" keeps an accelerator out of it.')] = None,
 ) -> None:
     """Train a model on a data folder and keep the epoch that orders unseen people's pictures best."""
+    from huggingface_hub.errors import StrictDataclassError
+
     from ..data.folder import DataFolder
     from ..training.recipes import RECIPES
     from ..training.trainer import save_training_profiles
@@ -56,7 +58,11 @@ def train(
 
     folder = DataFolder(dataset)
     chosen = RECIPES[recipe.value]
-    config = chosen.config(**dict(_parse_setting(text) for text in set_ or []), rating_scale=list(folder.rating_scale))
+    fields = {"rating_scale": list(folder.rating_scale), **dict(_parse_setting(text) for text in set_ or [])}
+    try:
+        config = chosen.config(**fields)
+    except StrictDataclassError as error:
+        raise typer.BadParameter(f"--set: {' '.join(str(error).split())}") from error
     settings = chosen.training(
         num_epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, patience=patience
     )

@@ -328,7 +328,7 @@ def _write_pictures(images: SourceTable, source: Path, folder: Path | None) -> N
     def batches() -> Iterator[pa.Table]:
         with (
             ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
-            tqdm(total=len(rows), unit="picture") as progress,
+            tqdm(total=len(rows), desc="Reading pictures", unit="picture") as progress,
         ):
             for start in range(0, len(rows), _BATCH):
                 batch = rows[start : start + _BATCH].tolist()

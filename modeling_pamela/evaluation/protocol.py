@@ -149,7 +149,9 @@ def evaluate_scorer(scorer: PersonalScorer, cases: Sequence[Case], k: int | None
         DataError: There are no cases, or nobody has two queries that they rated differently.
     """
     if not cases:
-        raise DataError("There are no cases to judge a scorer on. Split the data set with more validation or test people.")
+        raise DataError(
+            "There are no cases to judge a scorer on. Split the data set with more validation or test people."
+        )
     predictions = []
     for case in cases:
         evidence = Evidence(case.evidence.user, case.evidence.images[:k], case.evidence.ratings[:k])

@@ -97,7 +97,9 @@ class TasteProfile:
             raise ProfileError('A profile needs a model with `user_conditioning="posterior"`; this is a token model.')
         ratings = torch.as_tensor(ratings, dtype=torch.float64)
         if ratings.ndim != 1:
-            raise ProfileError(f"The ratings have shape {tuple(ratings.shape)}, expected one number a picture, `(k,)`.")
+            raise ProfileError(
+                f"The ratings have shape {tuple(ratings.shape)}, expected one number a picture, `(k,)`."
+            )
         low, high = scale
         if not low < high:
             raise ProfileError(f"The scale must go from a smaller to a larger number, got {scale}.")

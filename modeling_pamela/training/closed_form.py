@@ -18,12 +18,16 @@ import torch
 from torch import Tensor
 
 from ..data.embed import FolderEmbeddings
+from ..data.files import DataError
 from ..data.folder import Ratings
 from ..modeling_pamela import PamelaForPersonalizedScoring
 
 
 __all__ = ["fit_closed_form"]
 
+# Matrices of pictures by pictures are solved; beyond this they outgrow a laptop.
+MAX_PICTURES = 8192
+MIN_PICTURES = 10
 FOLDS = 5
 STEPS = 120
 PEOPLE_A_STEP = 64
@@ -53,9 +57,17 @@ def fit_closed_form(
         ratings ([`~modeling_pamela.data.folder.Ratings`]): Training ratings.
         embeddings ([`~modeling_pamela.data.embed.FolderEmbeddings`]): Of their data folder.
         seed (`int`): Of the folds and the order of people.
+
+    Raises:
+        DataError: There are fewer than 10 or more than 8,192 training pictures.
     """
     generator = torch.Generator().manual_seed(seed)
     pictures, place = np.unique(ratings.image, return_inverse=True)
+    if not MIN_PICTURES <= len(pictures) <= MAX_PICTURES:
+        raise DataError(
+            f"There are {len(pictures):,} training pictures; the closed form needs {MIN_PICTURES} to {MAX_PICTURES:,}. For more, train "
+            "in steps: `pamela train --recipe posterior-mlp`."
+        )
     inputs = {
         "image_embeds": embeddings.image[pictures],
         "text_embeds": embeddings.text[pictures],

@@ -217,12 +217,13 @@ def _run_trainer(
         cases=unseen_cases(folder, "val_unseen", max_draws=VALIDATION_DRAWS),
         callbacks=[*([EarlyStoppingCallback(patience)] if patience else []), *callbacks],
     )
+    output_dir = str(arguments.output_dir)
     if resume:
         # The trainer writes this file last: a state without it was cut off, and the one before it is still there.
-        for state in Path(arguments.output_dir).glob("checkpoint-*"):
+        for state in Path(output_dir).glob("checkpoint-*"):
             if not (state / TRAINER_STATE_NAME).is_file():
                 shutil.rmtree(state)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(arguments.output_dir)) if resume else None)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(output_dir) if resume else None)
 
 
 def save_training_profiles(model: PamelaForPersonalizedScoring, folder: DataFolder, directory: str | Path) -> int:

@@ -28,7 +28,7 @@ SCENES, RATERS = 40, 14
 
 def pamela(*arguments: object):
     """Runs a command as a user would; errors come as exceptions."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "300"})
 
 
 def stderr_of_failure(capsys, monkeypatch, *arguments: object) -> str:
@@ -123,6 +123,20 @@ class TestEmbed:
         assert f"Encoded now: {SCENES} pictures, 0 prompts" in run.output
         assert [part.name for part in (tmp_path / "data" / "embeddings").glob("*/part-image-*")] == [part.name]
 
+    def test_a_device_that_is_not_there(self, data):
+        run = pamela("embed", data, "--device", "cuda:99")
+        assert run.exit_code == 2
+        assert "--device cuda:99" in run.output
+
+
+class TestTrain:
+    @pytest.mark.parametrize("setting", ["fusion=nope", "no_such_field=1", "hidden_size"])
+    def test_a_setting_that_is_none(self, data, tmp_path, setting):
+        run = pamela("train", data, "--output-dir", tmp_path / "out", "--set", setting)
+        assert run.exit_code == 2
+        assert "--set" in run.output
+        assert not (tmp_path / "out").exists()
+
 
 class TestScore:
     def test_forms_agree(self, model, pictures):
@@ -188,6 +202,9 @@ class TestScore:
         run = pamela("score", model, pictures, "--demographics", "age 26")
         assert run.exit_code == 2
         assert "is not JSON" in run.output
+        run = pamela("score", model, pictures, "--demographics", "[26]")
+        assert run.exit_code == 2
+        assert "is not a JSON object" in run.output
 
     def test_prompts(self, model, pictures, tmp_path):
         prompts = tmp_path / "prompts.json"
@@ -272,12 +289,32 @@ class TestErrors:
             capsys, monkeypatch, "score", model, pictures, "--prompts", tmp_path / "prompts.json"
         )
         assert "not a JSON object" in message
+        (tmp_path / "prompts.json").write_text('{"z.jpg": "a castle"}')
+        message = stderr_of_failure(
+            capsys, monkeypatch, "score", model, pictures, "--prompts", tmp_path / "prompts.json"
+        )
+        assert "for none of the pictures" in message
         message = stderr_of_failure(capsys, monkeypatch, "score", model, pictures, "--prompts", tmp_path / "no.json")
         assert "no.json" in message
 
     def test_no_model(self, capsys, monkeypatch, data, pictures, tmp_path):
-        assert "nothing" in stderr_of_failure(capsys, monkeypatch, "score", tmp_path / "nothing", pictures)
-        assert "nothing" in stderr_of_failure(capsys, monkeypatch, "evaluate", tmp_path / "nothing", data)
+        (tmp_path / "bert").mkdir()
+        (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+        # A missing folder, a data folder, another kind of model.
+        for folder in (tmp_path / "nothing", data):
+            for command in (["score", folder, pictures], ["evaluate", folder, data]):
+                message = stderr_of_failure(capsys, monkeypatch, *command)
+                assert f"{folder} is no checkpoint" in message
+        assert "not a PAMELA checkpoint" in stderr_of_failure(
+            capsys, monkeypatch, "score", tmp_path / "bert", pictures
+        )
+
+    def test_a_damaged_model(self, capsys, monkeypatch, model, pictures, tmp_path):
+        shutil.copytree(model, tmp_path / "model")
+        weights = tmp_path / "model" / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:5000])
+        message = stderr_of_failure(capsys, monkeypatch, "score", tmp_path / "model", pictures)
+        assert "cut off or damaged" in message
 
     def test_a_token_model_to_evaluate(self, capsys, monkeypatch, token_model, data):
         assert "must be a posterior model" in stderr_of_failure(capsys, monkeypatch, "evaluate", token_model, data)

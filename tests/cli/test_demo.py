@@ -7,7 +7,7 @@ from modeling_pamela.data.files import DataError
 from modeling_pamela.demo import run_demo
 
 
-TINY = {"num_scenes": 24, "num_raters": 12, "ratings_per_rater": 24, "num_rated": 5, "num_new": 6}
+TINY = {"num_scenes": 16, "num_raters": 12, "ratings_per_rater": 16, "num_rated": 5, "num_new": 6}
 
 
 def test_run_twice(tmp_path):

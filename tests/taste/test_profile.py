@@ -13,6 +13,8 @@ from modeling_pamela import TasteProfile
 from modeling_pamela.taste.profile import ProfileError
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RATINGS = torch.tensor([0.1, 0.9, 0.4, 0.7])
 
 
@@ -88,7 +90,9 @@ def test_evidence_never_makes_less_sure(tiny_model, tiny_pictures):
     ratings = torch.linspace(0, 1, 9)
     previous = TasteProfile.prior(tiny_model).score(tiny_model, **tiny_pictures).std
     for k in range(1, 10):
-        std = TasteProfile.fit(tiny_model, ratings[:k], **some(tiny_pictures, k)).score(tiny_model, **tiny_pictures).std
+        std = (
+            TasteProfile.fit(tiny_model, ratings[:k], **some(tiny_pictures, k)).score(tiny_model, **tiny_pictures).std
+        )
         assert (std <= previous + 1e-9).all()
         assert std[k - 1] < previous[k - 1]
         assert std[k - 1] < tiny_model.noise_variance**0.5
@@ -147,7 +151,9 @@ def test_saving_keeps_everything(tiny_model, tiny_pictures, rated, tmp_path):
     profile.save_pretrained(tmp_path / "ann")
     loaded = TasteProfile.from_pretrained(tmp_path / "ann")
     assert (loaded.num_ratings, loaded.model_fingerprint) == (4, profile.model_fingerprint)
-    for before, after in zip(profile.score(tiny_model, **tiny_pictures), loaded.score(tiny_model, **tiny_pictures), strict=True):
+    for before, after in zip(
+        profile.score(tiny_model, **tiny_pictures), loaded.score(tiny_model, **tiny_pictures), strict=True
+    ):
         assert torch.equal(before, after)
     assert sorted(path.name for path in (tmp_path / "ann").iterdir()) == ["profile.json", "profile.safetensors"]
 

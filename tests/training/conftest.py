@@ -1,6 +1,5 @@
 """Simulated raters whose tastes are known, without any picture file."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,15 +40,6 @@ def simulate(num_users: int, num_pictures: int, noise_std: float = 0.06, seed: i
         demographics=torch.zeros(num_users, 5),
     )
     return World(embeddings, scores, noise_std)
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors as small as these are slower, sometimes a great deal, on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,15 @@ import torch
 from scipy import optimize
 
 from modeling_pamela import PamelaForPersonalizedScoring, TasteProfile
+from modeling_pamela.data.files import DataError
 from modeling_pamela.data.folder import Ratings
 from modeling_pamela.evaluation.protocol import Case, Evidence, evaluate_scorer
 from modeling_pamela.evaluation.scorers import PopulationScorer, PosteriorScorer
 from modeling_pamela.training import closed_form
 from modeling_pamela.training.trainer import make_model
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def fit(config, ratings, embeddings, seed=0):
@@ -83,13 +87,17 @@ def test_the_fitted_hyperparameters_are_the_likeliest(model, world, train_rating
     def negative_log_likelihood(log_std):
         point = torch.tensor(log_std, requires_grad=True)
         variances = (2 * point).exp()
-        covariance = sum(v * gram for v, gram in zip(variances, grams, strict=False)) + torch.diag(variances[-1] * weights)
+        covariance = sum(v * gram for v, gram in zip(variances, grams, strict=False)) + torch.diag(
+            variances[-1] * weights
+        )
         loss = -torch.distributions.MultivariateNormal(torch.zeros_like(means), covariance).log_prob(deviations)
         (gradient,) = torch.autograd.grad(loss, point)
         return loss.item(), gradient.numpy()
 
     found = [float(scales[block][0].log()) for block in blocks.values()] + [np.log(noise) / 2]
-    best = optimize.minimize(negative_log_likelihood, np.full(4, -3.0), jac=True, method="L-BFGS-B", bounds=[(-9, 1)] * 4)
+    best = optimize.minimize(
+        negative_log_likelihood, np.full(4, -3.0), jac=True, method="L-BFGS-B", bounds=[(-9, 1)] * 4
+    )
     assert negative_log_likelihood(found)[0] < best.fun + 0.5
 
 
@@ -139,19 +147,19 @@ def ratings_of(rows):
     return Ratings(np.arange(len(rows)), users, images, values, values)
 
 
-FEW = [(user, image, (user * 7 + image * 3) % 5 / 4) for user in range(6) for image in range(8)]
+FEW = [(user, image, (user * 7 + image * 3) % 5 / 4) for user in range(6) for image in range(12)]
 
 
 @pytest.mark.parametrize(
     "rows",
     [
         [*FEW, (6, 3, 1.0)],
-        [*FEW, *((6, image, 0.5) for image in range(8))],
-        [*FEW, (0, 9, 0.0), (1, 10, 1.0)],
+        [*FEW, *((6, image, 0.5) for image in range(12))],
+        [*FEW, (0, 12, 0.0), (1, 13, 1.0)],
         [(user, user, user / 9) for user in range(10)],
-        [(user, image, float(user > 1)) for user in range(4) for image in range(6)],
-        [(0, image, image / 7) for image in range(8)],
-        [(user, image, 0.5) for user in range(4) for image in range(6)],
+        [(user, image, float(user > 1)) for user in range(4) for image in range(12)],
+        [(0, image, image / 11) for image in range(12)],
+        [(user, image, 0.5) for user in range(4) for image in range(12)],
     ],
     ids=[
         "somebody with one rating",
@@ -172,6 +180,14 @@ def test_little_to_go_by_gives_finite_scores(kernel_config, world, rows):
     assert output.std.isfinite().all()
     profile = TasteProfile.fit(model, torch.tensor([0.0, 1.0]), **inputs(world.embeddings, np.arange(2)))
     assert profile.posterior.mean.isfinite().all()
+
+
+@pytest.mark.parametrize("number", [3, 10_000])
+def test_too_few_or_too_many_pictures_are_refused(model, world, number):
+    rows = np.arange(number)
+    ratings = Ratings(rows, rows % 7, rows, rows / number, rows / number)
+    with pytest.raises(DataError, match=f"There are {number:,} training pictures"):
+        closed_form.fit_closed_form(model, ratings, world.embeddings)
 
 
 def test_free_directions_vanish_where_the_kernel_is_exact(model, world):

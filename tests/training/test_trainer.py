@@ -21,6 +21,8 @@ from modeling_pamela.training.recipes import RECIPES
 from modeling_pamela.training.trainer import VALIDATION_CONTEXT, VALIDATION_DRAWS, save_training_profiles, train
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = {
     "image_projection_dim": 6,
     "text_projection_dim": 4,
@@ -47,7 +49,7 @@ class Diary(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **kwargs):
         self.logs.append(logs)
 
-    def on_epoch_begin(self, args, state, control, **kwargs):
+    def on_save(self, args, state, control, **kwargs):
         if self.stop_after is not None and round(state.epoch) == self.stop_after:
             raise KeyboardInterrupt
 
@@ -92,13 +94,36 @@ def test_training_learns_and_keeps_the_best_epoch(trained, taste_folder, recipe)
     assert not model.training
 
 
-@pytest.mark.parametrize("recipe", STEPPED)
-def test_an_interrupted_run_goes_on_to_the_same_weights(trained, taste_folder, tmp_path, recipe):
+class Spoiler(Diary):
+    """Turns the scores upside down in the last epoch."""
+
+    def on_epoch_end(self, args, state, control, model=None, **kwargs):
+        if round(state.epoch) == args.num_train_epochs:
+            with torch.no_grad():
+                model.head.weight.neg_()
+
+
+def test_a_last_epoch_that_is_worse_is_not_what_is_kept(trained, taste_folder, tmp_path):
+    settings = RECIPES["token"].training(num_epochs=4, learning_rate=5e-3, batch_size=64, warmup_steps=2)
+    spoiler = Spoiler()
+    model = train(
+        taste_folder, RECIPES["token"].config(**TINY), tmp_path, device="cpu", callbacks=[spoiler], seed=3, **settings
+    )
+    validation = spoiler.values("eval_user_srocc")
+    assert validation[:3] == trained["token"][1].values("eval_user_srocc")[:3]
+    assert validation[3] < 0 < validation[2] == max(validation)
+    scorer = TokenScorer(model, read_embeddings(taste_folder, model.config), taste_folder.ratings("train"))
+    cases = unseen_cases(taste_folder, "val_unseen", max_draws=VALIDATION_DRAWS)
+    assert evaluate_scorer(scorer, cases, VALIDATION_CONTEXT).srocc.mean() == pytest.approx(validation[2], abs=1e-6)
+
+
+@pytest.mark.parametrize(("recipe", "stop_after"), [("posterior-mlp", 2), ("token", 2), ("token", 4)])
+def test_an_interrupted_run_goes_on_to_the_same_weights(trained, taste_folder, tmp_path, recipe, stop_after):
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, taste_folder, tmp_path, stop_after=2)
+        run(recipe, taste_folder, tmp_path, stop_after=stop_after)
     assert list(tmp_path.glob("checkpoint-*"))
     resumed, diary = run(recipe, taste_folder, tmp_path, resume=True)
-    assert len(diary.values("loss")) == 2
+    assert len(diary.values("loss")) == 4 - stop_after
     for name, tensor in trained[recipe][0].state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
@@ -118,7 +143,7 @@ def test_a_state_that_was_cut_off_is_not_resumed_from(trained, taste_folder, tmp
 def test_a_new_run_does_not_mix_with_an_interrupted_one(taste_folder, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run("token", taste_folder, tmp_path, stop_after=1)
-    with pytest.raises(DataError, match="interrupted run.*resume"):
+    with pytest.raises(DataError, match=r"interrupted run.*resume"):
         run("token", taste_folder, tmp_path)
 
 
