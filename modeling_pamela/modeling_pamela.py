@@ -907,6 +907,8 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             raise ValueError(
                 f"Picture inputs are about different numbers of pictures: {sorted(rows)}. Give one row a picture to each."
             )
+        if 0 in rows:
+            raise ValueError("There are no pictures to score: the picture inputs have 0 rows.")
         num_rows = next(iter(rows), 0) if picture_index is None else len(picture_index)
         people = [tensor for tensor in (demographics_embeds, taste) if tensor is not None]
         if user_index is None and any(len(tensor) != 1 for tensor in people):

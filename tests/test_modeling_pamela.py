@@ -229,6 +229,11 @@ def test_no_input_at_all(tiny_model):
         tiny_model()
 
 
+def test_no_pictures(tiny_model):
+    with pytest.raises(ValueError, match="0 rows"):
+        tiny_model(image_embeds=torch.empty(0, 12))
+
+
 def test_raw_pictures_need_a_named_encoder(tiny_model):
     with pytest.raises(EncoderError, match="names no image encoder"):
         tiny_model(pixel_values=torch.zeros(1, 3, 8, 8))

@@ -1,4 +1,4 @@
-"""The `pamela` command. One file a command group; heavy imports happen inside the commands, so that `--help` is quick."""
+"""The `pamela` command. One file a command group; what only some commands need is imported inside them."""
 
 from .main import app
 

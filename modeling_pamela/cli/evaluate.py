@@ -2,9 +2,13 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+
+if TYPE_CHECKING:
+    from ..data.folder import DataFolder
 
 
 class Split(StrEnum):
@@ -78,14 +82,23 @@ def _size(text: str) -> int | None:
     return int(text)
 
 
-def _token_baseline(folder: object, model: Path) -> Path:
+def _token_baseline(folder: "DataFolder", model: Path) -> Path:
     """The paper's model, trained on the same split with the settings that validate best, kept in the model's folder."""
+    import hashlib
+
+    from ..data.files import DataError
     from ..training.recipes import RECIPES
     from ..training.trainer import USERS_FILE, train
 
-    directory = model / "baselines" / "token"
+    if not model.is_dir():
+        raise DataError(
+            f"{model} is no local folder to keep a token model in; train one and pass it as --token-model."
+        )
+    split = hashlib.sha256(folder.ratings("train").rating_id.tobytes()).hexdigest()[:8]
+    directory = model / "baselines" / f"token-{split}"
     if not (directory / USERS_FILE).is_file():
         typer.echo(f"Training the paper's token model for comparison; it is kept in {directory}.", err=True)
         recipe = RECIPES["token"]
-        train(folder, recipe.config(), directory, resume=True, **recipe.training())  # type: ignore[arg-type]
+        config = recipe.config(rating_scale=list(folder.rating_scale))
+        train(folder, config, directory, resume=True, **recipe.training())
     return directory

@@ -100,8 +100,9 @@ class TokenScorer:
             )
         self.tokens = table.weight.detach().cpu()
         # Pictures are compared as the network sees them; the paper's network sees the embedding itself.
-        projection = model.pamela.projections["image"]
-        self.image_embeds = projection(embeddings.image.to(model.device)).cpu()
+        self.image_embeds = embeddings.image
+        if "image" in model.pamela.projections:
+            self.image_embeds = model.pamela.projections["image"](embeddings.image.to(model.device)).cpu()
         self.profiles = torch.stack(
             [
                 self._profile(train.image[rows], train.rating_norm[rows])

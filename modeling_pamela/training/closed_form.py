@@ -31,6 +31,8 @@ MIN_PICTURES = 10
 FOLDS = 5
 STEPS = 120
 PEOPLE_A_STEP = 64
+# Numbers in one batch of people x ratings x ratings.
+MAX_BATCH = 2**24
 # Rounds of EM, and the weight of step 2's prior in it against one for the training people; both chosen on validation.
 EM_ROUNDS = 12
 PRIOR_STRENGTH = 0.3
@@ -43,6 +45,11 @@ class _People:
     picture: Tensor
     rating: Tensor
     mask: Tensor
+
+    @property
+    def batch_size(self) -> int:
+        """People whose covariances of ratings are held in memory at a time."""
+        return max(1, min(PEOPLE_A_STEP, MAX_BATCH // self.mask.shape[1] ** 2))
 
 
 @torch.no_grad()
@@ -65,8 +72,8 @@ def fit_closed_form(
     pictures, place = np.unique(ratings.image, return_inverse=True)
     if not MIN_PICTURES <= len(pictures) <= MAX_PICTURES:
         raise DataError(
-            f"There are {len(pictures):,} training pictures; the closed form needs {MIN_PICTURES} to {MAX_PICTURES:,}. For more, train "
-            "in steps: `pamela train --recipe posterior-mlp`."
+            f"There are {len(pictures):,} training pictures; the closed form needs {MIN_PICTURES} to {MAX_PICTURES:,}. With more, "
+            "train in steps (`pamela train --recipe posterior-mlp`); with fewer, there is nothing to learn a common taste from."
         )
     inputs = {
         "image_embeds": embeddings.image[pictures],
@@ -150,7 +157,8 @@ def _fit_population_hyperparameters(
 ) -> tuple[Tensor, float]:
     """Prior standard deviation `(M,)` of every column's weight and noise variance of a mean of average count."""
     grams = torch.stack([features[:, columns] @ features[:, columns].T for columns in blocks.values()])
-    spread = means.std()
+    # Means that hardly differ still need a place to start from.
+    spread = means.std().clamp_min(1e-3)
     log_std = torch.full((len(blocks) + 1,), float((spread / 2).log()), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([log_std], lr=0.1)
     inverse_counts = torch.diag(counts.mean() / counts)
@@ -206,7 +214,7 @@ def _fit_priors(
     optimizer = torch.optim.Adam([log_std], lr=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):
-        rows = torch.randperm(len(people.mask), generator=generator)[:PEOPLE_A_STEP]
+        rows = torch.randperm(len(people.mask), generator=generator)[: people.batch_size]
         picture, mask = people.picture[rows], people.mask[rows].double()
         variances = (2 * log_std).exp()
         kernel = (variances[:-1, None, None] * stacked).sum(0)
@@ -246,7 +254,7 @@ def _fit_covariance(
         spread = covariance @ scaled.T
         kernel = fixed + scaled @ spread
         moment = torch.zeros(num_pictures, num_pictures, dtype=torch.float64)
-        for rows in torch.arange(num_people).split(PEOPLE_A_STEP):
+        for rows in torch.arange(num_people).split(people.batch_size):
             picture, mask = people.picture[rows], people.mask[rows].double()
             pairs = mask[:, :, None] * mask[:, None, :]
             observed = kernel[picture[:, :, None], picture[:, None, :]] * pairs

@@ -25,7 +25,7 @@ class Recipe:
     learning_rate: float
     batch_size: int
     weight_decay: float = 0.01
-    warmup_steps: int = 100
+    warmup_steps: float = 100
     lr_scheduler_type: str = "constant_with_warmup"
     patience: int | None = None
     encoders: dict[str, str] = field(
@@ -113,8 +113,11 @@ RECIPES = {
             "num_hidden_layers": 1,
             "hidden_dropout_prob": 0.3,
         },
-        num_epochs=6,
+        num_epochs=10,
         learning_rate=3e-3,
         batch_size=512,
+        # A share of all steps, so that small data sets are not warmed up for their whole training.
+        warmup_steps=0.1,
+        patience=4,
     ),
 }

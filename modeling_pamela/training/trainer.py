@@ -105,7 +105,7 @@ def train(
     learning_rate: float,
     batch_size: int,
     weight_decay: float = 0.01,
-    warmup_steps: int = 100,
+    warmup_steps: float = 100,
     lr_scheduler_type: str = "constant_with_warmup",
     patience: int | None = None,
     seed: int = 0,
@@ -125,7 +125,7 @@ def train(
         output_dir (`str` or `Path`): The checkpoint: config, weights, processor. The trainer's own resume state is kept in
             `checkpoint-*` folders inside it until the run ends.
         num_epochs (`float`): Not with kernel fusion, as all that follow but `seed`: passes over the training people (posterior) or ratings (token).
-        learning_rate, weight_decay, warmup_steps, lr_scheduler_type: Of AdamW and its schedule.
+        learning_rate, weight_decay, warmup_steps, lr_scheduler_type: Of AdamW and its schedule; a `warmup_steps` below 1 is a share of all steps.
         batch_size (`int`): People (posterior) or ratings (token) a step.
         patience (`int`, *optional*): Stop after so many epochs without a better validation.
         seed (`int`): Same seed, same data, same machine: same weights.
