@@ -48,6 +48,12 @@ def tiny_model(tiny_config, tiny_pictures):
 
 
 @pytest.fixture
+def tiny_kernel_model(tiny_config, tiny_pictures):
+    """A posterior model with kernel fusion, likewise."""
+    return make_fitted({**tiny_config, "fusion": "kernel", "num_landmarks": 9}, tiny_pictures)
+
+
+@pytest.fixture
 def tiny_token_model(tiny_token_config, tiny_pictures):
     """A token model, likewise."""
     return make_fitted(tiny_token_config, tiny_pictures)

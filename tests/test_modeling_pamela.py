@@ -60,6 +60,31 @@ def test_population_score_is_the_score_without_taste(tiny_model, tiny_pictures):
     torch.testing.assert_close(output.scores, output.population_scores)
 
 
+def test_kernel_features_are_the_kernel_at_landmarks(tiny_kernel_model, tiny_pictures):
+    network = tiny_kernel_model.pamela(**tiny_pictures)
+    image = network.image_projection
+    lengthscale = tiny_kernel_model.config.kernel_lengthscale * (2 * image.shape[1]) ** 0.5
+    expected = (-(torch.cdist(image, image) ** 2) / (2 * lengthscale**2)).exp()
+    features = network.pooler_output[:, :9]
+    torch.testing.assert_close(features @ features.T, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_head_without_prompt_scores_pictures_without_one(tiny_kernel_model, tiny_pictures):
+    mixed = tiny_pictures["text_embeds"].clone()
+    mixed[::2] = 0.0
+    scores = tiny_kernel_model(**{**tiny_pictures, "text_embeds": mixed}).scores
+    with_prompts = tiny_kernel_model(**tiny_pictures).scores
+    without = tiny_kernel_model(**{**tiny_pictures, "text_embeds": torch.zeros_like(mixed)}).scores
+    torch.testing.assert_close(scores[1::2], with_prompts[1::2])
+    torch.testing.assert_close(scores[::2], without[::2])
+    assert not torch.allclose(with_prompts, without)
+
+
+def test_kernel_fusion_is_for_posteriors(tiny_token_config):
+    with pytest.raises(ValueError, match="fuses pictures, not people"):
+        PamelaForPersonalizedScoring(PamelaConfig(**{**tiny_token_config, "fusion": "kernel"}))
+
+
 def test_the_prior_taste_scores_as_the_population_does(tiny_model, tiny_pictures):
     population = tiny_model(**tiny_pictures).population_scores
     torch.testing.assert_close(tiny_model(**tiny_pictures, taste=tiny_model.prior_taste()).scores, population)
@@ -84,7 +109,7 @@ def test_without_users_ratings_teach_nothing(tiny_config, tiny_pictures):
     assert output.std.eq(0).all()
 
 
-@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_token_model"])
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_kernel_model", "tiny_token_model"])
 def test_score_does_not_depend_on_the_rest_of_the_batch(fixture, tiny_pictures, request):
     model = request.getfixturevalue(fixture)
     together = model(**tiny_pictures).scores
@@ -93,7 +118,7 @@ def test_score_does_not_depend_on_the_rest_of_the_batch(fixture, tiny_pictures, 
         torch.testing.assert_close(alone[0], together[row])
 
 
-@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_token_model"])
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_kernel_model", "tiny_token_model"])
 def test_score_matrix_equals_forward(fixture, tiny_pictures, request):
     model = request.getfixturevalue(fixture)
     taste = torch.randn(4, model.taste_width)
@@ -104,7 +129,7 @@ def test_score_matrix_equals_forward(fixture, tiny_pictures, request):
         torch.testing.assert_close(matrix[row], model(**tiny_pictures, taste=taste[row : row + 1]).scores)
 
 
-@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_token_model"])
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_kernel_model", "tiny_token_model"])
 @pytest.mark.parametrize("kept", list(itertools.combinations(["image_embeds", "text_embeds", "metadata_embeds"], 2)))
 def test_absent_input_is_a_row_of_zeros(fixture, tiny_pictures, kept, request):
     model = request.getfixturevalue(fixture)
@@ -162,7 +187,7 @@ def test_every_weight_is_trained(tiny_model, tiny_pictures):
     assert [name for name, weight in tiny_model.named_parameters() if weight.grad is None] == []
 
 
-@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_token_model"])
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_kernel_model", "tiny_token_model"])
 def test_round_trip_gives_the_same_scores(fixture, tiny_pictures, tmp_path, request):
     model = request.getfixturevalue(fixture)
     model.save_pretrained(tmp_path)
