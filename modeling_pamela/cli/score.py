@@ -72,6 +72,12 @@ def score(
             raise typer.BadParameter(f"--demographics is not JSON ({error}).") from error
         if not isinstance(known, dict):
             raise typer.BadParameter("--demographics is not a JSON object from field to value.")
+        if scorer.taste is not None and (
+            scorer.taste.demographics is None or not scorer.taste.demographics.weight.any()
+        ):
+            typer.secho(
+                "In training, demographics told nothing of tastes: these are the population's scores.", err=True
+            )
         tokens = processor(demographics=known)
         person["demographics_embeds"] = scorer.get_text_embeds(
             tokens["demographics_input_ids"], tokens["demographics_attention_mask"], "profile"

@@ -9,6 +9,7 @@ A posterior model with kernel fusion, solved instead of stepped towards: a Gauss
 3. Learned directions: the covariance of tastes is re-estimated by a few steps of expectation maximisation on the same likelihood,
    held towards the prior of step 2, which is what lets people differ in ways in which no training person did. Its principal
    directions on the training pictures become the learned directions.
+4. Demographics: the training people's tastes are regressed on what is known of them, if that predicts the tastes of people left out.
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ STEPS = 120
 PEOPLE_A_STEP = 64
 # Numbers in one batch of people x ratings x ratings.
 MAX_BATCH = 2**24
+DEMOGRAPHICS_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 # Rounds of EM, and the weight of step 2's prior in it against one for the training people; both chosen on validation.
 EM_ROUNDS = 12
 PRIOR_STRENGTH = 0.3
@@ -114,6 +116,10 @@ def fit_closed_form(
     # A part without variance would make its logarithm infinite.
     taste.log_prior_std.copy_(torch.tensor([max(float(parts[part]), 1e-4) for part in taste.parts]).log())
     taste.log_noise_std.fill_(float(np.log(noise_std)))
+    if taste.demographics is not None:
+        features = model(**inputs).taste_features.double()
+        demographics = embeddings.demographics[np.unique(ratings.user)].double()
+        taste.demographics.weight.copy_(_fit_demographics(model, features, people, demographics, generator))
 
 
 def _input_blocks(model: PamelaForPersonalizedScoring) -> dict[str, slice]:
@@ -279,3 +285,42 @@ def _principal_directions(covariance: Tensor, scaled: Tensor, number: int) -> Te
     root = vectors * values.clamp_min(0).sqrt()
     _, _, directions = torch.linalg.svd(scaled @ root, full_matrices=False)
     return root @ directions[:number].T
+
+
+def _fit_demographics(
+    model: PamelaForPersonalizedScoring,
+    features: Tensor,
+    people: _People,
+    demographics: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """
+    How demographics move the prior mean, `(named directions, D)`: ridge regression of the training people's tastes.
+
+    The penalty is the one that predicts people left out best. Where the best is not better than no prediction at all by one
+    standard error, the prior stays the population's.
+    """
+    posterior = model.learn_taste(features[people.picture] * people.mask.unsqueeze(-1), people.rating * people.mask)
+    named = model.posterior_taste.num_named
+    tastes = (posterior.mean - model.prior_taste().double())[:, :named]
+    nothing = torch.zeros(named, demographics.shape[1], dtype=torch.float64)
+    if len(tastes) < 2 * FOLDS:
+        return nothing
+    gram = demographics @ demographics.T
+    fold = torch.randperm(len(gram), generator=generator) % FOLDS
+
+    def gains(penalty: float) -> Tensor:
+        """Fall of the squared error of every person's taste, predicted without them."""
+        predicted = torch.zeros_like(tastes)
+        for number in range(FOLDS):
+            held_out = fold == number
+            system = gram[~held_out][:, ~held_out] + penalty * torch.eye(int((~held_out).sum()), dtype=gram.dtype)
+            predicted[held_out] = gram[held_out][:, ~held_out] @ torch.linalg.solve(system, tastes[~held_out])
+        return tastes.square().sum(-1) - (tastes - predicted).square().sum(-1)
+
+    best = max(DEMOGRAPHICS_PENALTIES, key=lambda penalty: float(gains(penalty).mean()))
+    gain = gains(best)
+    if not gain.mean() > gain.std() / len(gain) ** 0.5:
+        return nothing
+    system = gram + best * torch.eye(len(gram), dtype=gram.dtype)
+    return (demographics.T @ torch.linalg.solve(system, tastes)).T

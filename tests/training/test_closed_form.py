@@ -1,6 +1,7 @@
 """The closed-form fit next to exact Gaussian processes, on raters whose tastes are known."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -206,3 +207,28 @@ def test_scores_survive_saving(model, world, tmp_path):
     assert torch.equal(before.scores, after.scores)
     assert torch.equal(before.std, after.std)
     assert loaded.fingerprint() == model.fingerprint()
+
+
+def test_demographics_move_the_prior_where_they_tell_of_tastes(kernel_config, world, train_ratings):
+    """Half of the people like everything more by 0.2, and say so; new people of that half are expected to do so too."""
+    rng = np.random.default_rng(3)
+    generous = rng.random(140) < 0.5
+    demographics = torch.nn.functional.one_hot(torch.from_numpy(generous).long(), 5).float()
+    shifted = type(world)(
+        dataclasses.replace(world.embeddings, demographics=demographics),
+        world.scores + 0.2 * (generous[:, None] - 0.5),
+        world.noise_std,
+    )
+    ratings = shifted.ratings(train_ratings.user, train_ratings.image)
+    model = fit(kernel_config, ratings, shifted.embeddings)
+    scores = [
+        model(image_embeds=world.embeddings.image[100:], demographics_embeds=demographics[[user]]).scores.mean().item()
+        for user in (100 + generous[100:].argmin(), 100 + generous[100:].argmax())
+    ]
+    assert 0.12 < scores[1] - scores[0] < 0.22
+
+
+def test_demographics_that_tell_nothing_are_left_out(kernel_config, world, train_ratings):
+    random = torch.randn(140, 5, generator=torch.Generator().manual_seed(0))
+    embeddings = dataclasses.replace(world.embeddings, demographics=random)
+    assert fit(kernel_config, train_ratings, embeddings).taste.demographics.weight.eq(0).all()
