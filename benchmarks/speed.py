@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=200)
     arguments = parser.parse_args()
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    config = RECIPES["posterior"].config()
+    config = RECIPES["posterior"].config(num_landmarks=382)  # as many as the OASIS splits have training pictures
     bind_encoders(config)
     model = PamelaForPersonalizedScoring(config).eval()
     score_matrix(model, arguments.users, arguments.pictures)

@@ -200,6 +200,11 @@ class PamelaPreTrainedModel(PreTrainedModel):
         return embeds
 
 
+def _present(rows: Tensor) -> Tensor:
+    """`(N, 1)`: which rows are inputs that are known; an absent one is all zeros."""
+    return torch.linalg.vector_norm(rows.detach(), dim=-1, keepdim=True) > 0
+
+
 class PamelaProjection(nn.Module):
     """
     Frozen embeddings as the network sees them: standardised, every block of them weighing the same, and rotated to principal
@@ -227,8 +232,8 @@ class PamelaProjection(nn.Module):
         """`(N, embed_dim)` -> `(N, output_dim)`"""
         if self.mean is None or self.components is None:
             return embeds
-        present = embeds.detach().ne(0).any(-1, keepdim=True)
-        return torch.where(present, (embeds - self.mean) @ self.components, 0.0)
+        # The mean is taken off after the rotation, where rows are short.
+        return torch.where(_present(embeds), embeds @ self.components - self.mean @ self.components, 0.0)
 
     @torch.no_grad()
     def fit(self, embeds: Tensor) -> None:
@@ -267,8 +272,7 @@ class PamelaKernelFeatures(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`(N, input_dim)` -> `(N, num_landmarks)`, rows of length at most 1; a row of zeros (an absent input) gives zeros."""
-        present = inputs.detach().ne(0).any(-1, keepdim=True)
-        return torch.where(present, self._kernel(inputs, self.landmarks) @ self.whitening, 0.0)
+        return torch.where(_present(inputs), self._kernel(inputs, self.landmarks) @ self.whitening, 0.0)
 
     @torch.no_grad()
     def fit(self, inputs: Tensor) -> None:
@@ -327,12 +331,11 @@ class PamelaFreeDirections(nn.Module):
 
     def forward(self, inputs: Tensor, pooled: Tensor) -> Tensor:
         """`(N, input_dim)` and `(N, pooled_dim)` -> `(N, num_features)`; a row of zeros (an absent input) gives zeros."""
-        present = inputs.detach().ne(0).any(-1, keepdim=True)
         angles = inputs @ self.frequencies
         features = torch.cat([angles.cos(), angles.sin()], dim=-1) * math.sqrt(2 / self.num_features)
         if self.covered is not None:
             features = features - pooled @ self.covered
-        return torch.where(present, features, 0.0)
+        return torch.where(_present(inputs), features, 0.0)
 
     @torch.no_grad()
     def fit(self, inputs: Tensor, pooled: Tensor) -> None:
@@ -850,8 +853,7 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         assert pooled is not None
         deviation = pooled @ self.head.weight.mT
         if self.head_without_prompt is not None and prompts is not None:
-            has_prompt = prompts.ne(0).any(-1, keepdim=True)
-            deviation = torch.where(has_prompt, deviation, self.head_without_prompt(pooled))
+            deviation = torch.where(_present(prompts), deviation, self.head_without_prompt(pooled))
         deviation = deviation.squeeze(-1)
         return deviation + self.head.bias, self.posterior_taste.features(network, deviation)
 
