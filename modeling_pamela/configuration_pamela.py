@@ -48,6 +48,7 @@ class PamelaConfig(PreTrainedConfig):
         kernel_lengthscale (`float`):
             Lengthscale of all RBF kernels, in units of the root mean squared distance between two training embeddings.
         score_range (`list[float]`): Where scores live: 0 is the low end of the rating scale, 1 the high end. Scores may leave it.
+        training_split (`str`, *optional*): Fingerprint of the training ratings, so that no test is run on what was trained on.
         rating_scale (`list[float]`): The raw scale of the training ratings, e.g. `[1.0, 7.0]`.
 
     Example:
@@ -104,3 +105,4 @@ class PamelaConfig(PreTrainedConfig):
 
     score_range: list[float] | tuple[float, ...] = (0.0, 1.0)
     rating_scale: list[float] | tuple[float, ...] = (0.0, 1.0)
+    training_split: str | None = None

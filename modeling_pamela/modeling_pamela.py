@@ -93,6 +93,7 @@ class PamelaPreTrainedModel(PreTrainedModel):
             init.constant_(module.log_prior_std, math.log(0.1))
             if module.demographics is not None:
                 init.zeros_(module.demographics.weight)
+                init.zeros_(module.demographics.bias)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -562,7 +563,7 @@ class PamelaTaste(nn.Module):
         self.num_named = 2 + config.num_learned_directions
         self.demographics: nn.Linear | None = None
         if config.use_demographics:
-            self.demographics = nn.Linear(config.profile_embed_dim, self.num_named, bias=False)
+            self.demographics = nn.Linear(config.profile_embed_dim, self.num_named)
 
     @property
     def width(self) -> int:
@@ -591,7 +592,7 @@ class PamelaTaste(nn.Module):
         rest = mean_score.new_zeros(self.width - 2)
         mean = torch.cat([mean_score / std[0], 1 / std[1:2], rest]).expand(num_people, -1)
         if self.is_used and self.demographics is not None and demographics_embeds is not None:
-            shift = self.demographics(demographics_embeds)
+            shift = torch.where(_present(demographics_embeds), self.demographics(demographics_embeds), 0.0)
             mean = mean + nn.functional.pad(shift, (0, self.width - self.num_named))
         return mean
 
@@ -654,7 +655,9 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
-        digest.update(repr(sorted((self.config.encoder_fingerprints or {}).items())).encode())
+        config = self.config
+        settings = (config.fusion, config.user_conditioning, config.use_user, config.kernel_lengthscale)
+        digest.update(repr((settings, sorted((config.encoder_fingerprints or {}).items()))).encode())
         return digest.hexdigest()[:16]
 
     def forward(
@@ -701,6 +704,10 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
 
         Returns:
             [`PamelaScoringOutput`]
+
+        Raises:
+            ValueError: Widths or numbers of rows do not fit; the message names the input.
+            EncoderError: Raw inputs were given, and the encoder for them is not at hand.
         """
         if image_embeds is None and pixel_values is not None:
             image_embeds = self.get_image_embeds(pixel_values)
@@ -711,7 +718,7 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         if demographics_embeds is None and demographics_input_ids is not None:
             demographics_embeds = self.get_text_embeds(demographics_input_ids, demographics_attention_mask, "profile")
         pictures = {"image_embeds": image_embeds, "text_embeds": text_embeds, "metadata_embeds": metadata_embeds}
-        self._check_inputs(pictures, demographics_embeds, taste, picture_index, user_index, labels)
+        self._check_inputs(pictures, demographics_embeds, taste, taste_reduction, picture_index, user_index, labels)
 
         if self.taste is None:
             if taste is None and user_ids is not None and self.pamela.user_embeddings is not None:
@@ -787,7 +794,7 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             [`~modeling_pamela.gaussian_taste.TastePosterior`]
         """
         if prior is None:
-            prior = self.prior_taste()[0].expand(*features.shape[:-2], -1)
+            prior = self.prior_taste()[0].to(features.device).expand(*features.shape[:-2], -1)
         if not self.config.use_user:
             # Ratings teach nothing of a person when persons do not differ.
             features, ratings = features[..., :0, :], ratings[..., :0]
@@ -887,6 +894,7 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         pictures: dict[str, Tensor | None],
         demographics_embeds: Tensor | None,
         taste: Tensor | None,
+        taste_reduction: Tensor | None,
         picture_index: Tensor | None,
         user_index: Tensor | None,
         labels: Tensor | None,
@@ -911,6 +919,8 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             )
         if 0 in rows:
             raise ValueError("There are no pictures to score: the picture inputs have 0 rows.")
+        if taste_reduction is not None and taste is None:
+            raise ValueError("`taste_reduction` was given without the `taste` that it belongs to.")
         num_rows = next(iter(rows), 0) if picture_index is None else len(picture_index)
         people = [tensor for tensor in (demographics_embeds, taste) if tensor is not None]
         if user_index is None and any(len(tensor) != 1 for tensor in people):

@@ -23,6 +23,10 @@ def load_checkpoint(name: str | Path) -> "PamelaForPersonalizedScoring":
     from ..configuration_pamela import PamelaConfig
     from ..data.files import DataError
 
+    if not Path(name).exists() and str(name).count("/") != 1:
+        raise DataError(
+            f"There is no checkpoint {name}: expected a folder that `pamela train` wrote, or a Hub repo (owner/name)."
+        )
     try:
         config = AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:

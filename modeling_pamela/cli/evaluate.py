@@ -61,7 +61,12 @@ def evaluate(
     posterior = load_checkpoint(model)
     if posterior.taste is None:
         raise ProfileError("The model to evaluate must be a posterior model; pass a token model as --token-model.")
-    token = load_checkpoint(token_model or _token_baseline(folder, Path(model)))
+    if token_model is None:
+        encoders = {
+            f"{role}_encoder": getattr(posterior.config, f"{role}_encoder") for role in ("image", "text", "profile")
+        }
+        token_model = _token_baseline(folder, Path(model), encoders, prompts)
+    token = load_checkpoint(token_model)
     results = compare(
         folder, posterior, token, split.value, [_size(text) for text in context or ["15"]], protocol.value, prompts
     )
@@ -82,9 +87,11 @@ def _size(text: str) -> int | None:
     return int(text)
 
 
-def _token_baseline(folder: "DataFolder", model: Path) -> Path:
+def _token_baseline(folder: "DataFolder", model: Path, encoders: dict[str, str], prompts: bool) -> Path:
     """The paper's model, trained on the same split with the settings that validate best, kept in the model's folder."""
+    import contextlib
     import hashlib
+    import sys
 
     from ..data.files import DataError
     from ..training.recipes import RECIPES
@@ -94,11 +101,13 @@ def _token_baseline(folder: "DataFolder", model: Path) -> Path:
         raise DataError(
             f"{model} is no local folder to keep a token model in; train one and pass it as --token-model."
         )
-    split = hashlib.sha256(folder.ratings("train").rating_id.tobytes()).hexdigest()[:8]
-    directory = model / "baselines" / f"token-{split}"
+    recipe = RECIPES["token"]
+    config = recipe.config(**encoders, use_text=prompts, rating_scale=list(folder.rating_scale))
+    made_of = f"{folder.split_fingerprint()} {recipe} {config.to_json_string()}"
+    directory = model / "baselines" / f"token-{hashlib.sha256(made_of.encode()).hexdigest()[:8]}"
     if not (directory / USERS_FILE).is_file():
         typer.echo(f"Training the paper's token model for comparison; it is kept in {directory}.", err=True)
-        recipe = RECIPES["token"]
-        config = recipe.config(rating_scale=list(folder.rating_scale))
-        train(folder, config, directory, resume=True, **recipe.training())
+        # The trainer prints its log; standard output is for the table.
+        with contextlib.redirect_stdout(sys.stderr):
+            train(folder, config, directory, resume=True, **recipe.training())
     return directory

@@ -26,8 +26,11 @@ class PamelaApp(typer.Typer):
         try:
             return super().__call__(*args, **kwargs)
         except (DataError, EncoderError, ProfileError, OSError) as error:
-            typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
-            sys.exit(1)
+            message = str(error)
+        except ModuleNotFoundError as error:
+            message = f"{error.name} is not installed. Install the extras: pip install 'modeling-pamela[data,train,metrics,embedded]'"
+        typer.secho(f"Error: {message}", fg=typer.colors.RED, err=True)
+        sys.exit(1)
 
 
 app = PamelaApp(

@@ -5,7 +5,6 @@ import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote
 
 import typer
 
@@ -39,7 +38,7 @@ def score(
     from ..data.embed import embed_pictures
     from ..data.files import DataError
     from ..data.images import ImageError, find_images
-    from ..taste.profile import ProfileError, TasteProfile
+    from ..taste.profile import ProfileError, TasteProfile, profile_folder_name
     from .checkpoint import load_checkpoint
 
     if sum(option is not None for option in (user, profile, demographics)) > 1:
@@ -85,7 +84,7 @@ def score(
     if user is not None and scorer.taste is None:
         person["taste"] = _user_token(scorer, Path(model), user)
     elif user is not None:
-        profile = Path(model) / "profiles" / quote(user, safe=" ")
+        profile = Path(model) / "profiles" / profile_folder_name(user)
         if not profile.is_dir():
             raise ProfileError(
                 f"No taste of {user!r} is saved with this model. Train with --save-profiles, or score with --profile or for the "

@@ -2,9 +2,13 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+
+if TYPE_CHECKING:
+    from ..configuration_pamela import PamelaConfig
 
 
 class RecipeName(StrEnum):
@@ -48,12 +52,12 @@ def train(
     ] = False,
     device: Annotated[str | None, typer.Option(help='"cpu" keeps an accelerator out of it.')] = None,
 ) -> None:
-    """Train a model on a data folder and keep the epoch that orders unseen people's pictures best."""
+    """Train a model on a data folder. In steps, the epoch that orders unseen people's pictures best is kept."""
     from huggingface_hub.errors import StrictDataclassError
 
     from ..data.folder import DataFolder
     from ..training.recipes import RECIPES
-    from ..training.trainer import save_training_profiles
+    from ..training.trainer import save_training_profiles, validate
     from ..training.trainer import train as run_training
 
     folder = DataFolder(dataset)
@@ -63,13 +67,36 @@ def train(
         config = chosen.config(**fields)
     except StrictDataclassError as error:
         raise typer.BadParameter(f"--set: {' '.join(str(error).split())}") from error
+    _check(config, save_profiles, [epochs, learning_rate, batch_size, patience])
     settings = chosen.training(
         num_epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, patience=patience
     )
     model = run_training(folder, config, output_dir, seed=seed, resume=resume, device=device, **settings)
     if save_profiles:
         save_training_profiles(model, folder, output_dir / "profiles")
+    if config.fusion == "kernel":
+        # Trained in steps, a model is validated after every epoch.
+        metrics = validate(model, folder)
+        typer.echo(", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     typer.echo(f"Saved to {output_dir}")
+
+
+def _check(config: "PamelaConfig", save_profiles: bool, steps: list[float | int | None]) -> None:
+    """Refuse what cannot work before anything is read or trained."""
+    from ..modeling_pamela import PamelaForPersonalizedScoring
+
+    if save_profiles and config.user_conditioning == "token":
+        raise typer.BadParameter(
+            "--save-profiles needs a posterior model; a token model's people are part of its weights."
+        )
+    if config.fusion == "kernel" and any(value is not None for value in steps):
+        raise typer.BadParameter(
+            "The closed form has no epochs, learning rate, batches or patience; these are for other recipes."
+        )
+    try:
+        PamelaForPersonalizedScoring(config)
+    except (ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
+        raise typer.BadParameter(f"--set: no model can be made of these fields: {error}") from error
 
 
 def _parse_setting(text: str) -> tuple[str, Any]:

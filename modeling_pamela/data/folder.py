@@ -1,5 +1,6 @@
 """Reading a data set in the standard form, and reading and writing its card."""
 
+import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -249,6 +250,14 @@ class DataFolder:
                 table["draw"].to_pylist(), users, table["rating_ids"].to_pylist(), strict=True
             )
         ]
+
+    def split_fingerprint(self, split: str = "train") -> str:
+        """16 hex digits that change with the people, pictures and ratings of a split."""
+        table = self.table("ratings", split).select(["user_id", "image_id", "rating"])
+        digest = hashlib.sha256()
+        for column in table.columns:
+            digest.update(repr(column.to_pylist()).encode())
+        return digest.hexdigest()[:16]
 
     def iter_image_bytes(self) -> Iterator[tuple[int, bytes]]:
         """Yields each picture's row in [`images`] and its bytes, in order, holding a few at a time."""

@@ -4,9 +4,9 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from ..processing_pamela import to_rgb
 from .files import DataError
 
 
@@ -32,21 +32,6 @@ class ImageError(DataError):
         super().__init__(f"{name}: {reason}")
         self.name = name
         self.reason = reason
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("its floating-point pixels have no known range; save it as an 8- or 16-bit picture")
-    if image.mode.startswith("I"):  # 16-bit greyscale, in one of Pillow's modes I, I;16, I;16B
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("its 32-bit pixels have no known range; save it as an 8- or 16-bit picture")
-        return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
 
 
 def open_image(source: str | Path | bytes) -> Image.Image:
@@ -98,7 +83,7 @@ def open_image(source: str | Path | bytes) -> Image.Image:
                     name, f"{width} x {height} pixels is too small; at least {MIN_SIDE} a side are needed"
                 )
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return to_rgb(image)
     except ImageError:
         raise
     except UnidentifiedImageError as error:

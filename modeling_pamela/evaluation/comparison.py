@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..data.embed import FolderEmbeddings, read_embeddings
+from ..data.files import DataError
 from ..data.folder import DataFolder
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from .baselines import CrowdOracle, ResidualRidge, tune_residual_ridge
@@ -54,7 +55,7 @@ def compare(
     Evaluate a posterior model, its population score alone and with a ridge on a person's residuals, a token model and the crowd oracle.
 
     The ridge sees the same frozen features and the same population score; its penalty and kernel are chosen for every
-    context size on the people of `val_unseen`.
+    context size on the people of `val_unseen`, with contexts from other pictures (so on `val_unseen` itself it is flattered).
 
     Args:
         folder ([`DataFolder`]): Split and embedded.
@@ -67,7 +68,16 @@ def compare(
 
     Returns:
         list of [`Result`]
+
+    Raises:
+        DataError: A model was trained on another split.
     """
+    for judged in (model, token_model):
+        if judged is not None and judged.config.training_split not in (None, folder.split_fingerprint()):
+            raise DataError(
+                f"A model was trained on another split than that of {folder.path}, so it may have seen what it would be tested on. "
+                "Train it on this split, or evaluate on the folder it was trained on."
+            )
     embeddings = read_embeddings(folder, model.config)
     if not with_prompts:
         embeddings = replace(embeddings, text=torch.zeros_like(embeddings.text))
@@ -107,7 +117,8 @@ def compare(
 def _ridge_features(model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings) -> np.ndarray:
     """The inputs that the posterior model sees, side by side, each with a mean square of 1 a row."""
     columns = []
-    for name, embeds in (("image", embeddings.image), ("text", embeddings.text)):
+    given = {"image": embeddings.image, "text": embeddings.text, "metadata": embeddings.metadata}
+    for name, embeds in given.items():
         if name in model.pamela.projections:
             projected = model.pamela.projections[name](embeds.to(model.device)).double().cpu().numpy()
             columns.append(projected / projected.shape[1] ** 0.5)
@@ -147,7 +158,10 @@ def summarise(splits: Sequence[Sequence[Result]], reference: str = TokenScorer.n
             "oracle_share": interval.mean / oracle,
         }
         if (reference, k) in found and method != reference:
-            other = np.concatenate([results[found[reference, k]].scores.srocc for results in splits])
+            others = [results[found[reference, k]] for results in splits]
+            if any(not np.array_equal(a.people, b.people) for a, b in zip(chosen, others, strict=True)):
+                raise ValueError(f"{method} and {reference} were judged on different people.")
+            other = np.concatenate([result.scores.srocc for result in others])
             gain = paired_difference(srocc, other, people)
             row |= {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
         rows.append(row)

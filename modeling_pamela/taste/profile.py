@@ -4,20 +4,28 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..data.files import atomic_write
 from ..gaussian_taste import TastePosterior, predictive_variance
 from ..modeling_pamela import PamelaForPersonalizedScoring
 
 
-__all__ = ["ProfileError", "ProfileScores", "TasteProfile"]
+__all__ = ["ProfileError", "ProfileScores", "TasteProfile", "profile_folder_name"]
 
 PROFILE_FILE = "profile.json"
 WEIGHTS_FILE = "profile.safetensors"
+
+
+def profile_folder_name(user_id: str) -> str:
+    """Name of a person's folder: one that no file system takes for a path; `urllib.parse.unquote` gives the user_id back."""
+    name = quote(user_id, safe=" ")
+    return name if name.strip(".") else name.replace(".", "%2E")
 
 
 class ProfileError(ValueError):
@@ -166,12 +174,12 @@ class TasteProfile:
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Write `profile.json` and `profile.safetensors`."""
         folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {name: tensor.contiguous() for name, tensor in self.posterior._asdict().items()}, folder / WEIGHTS_FILE
-        )
+        tensors = {name: tensor.contiguous() for name, tensor in self.posterior._asdict().items()}
         facts = {"num_ratings": self.num_ratings, "model_fingerprint": self.model_fingerprint}
-        (folder / PROFILE_FILE).write_text(json.dumps(facts, indent=2) + "\n")
+        with atomic_write(folder / WEIGHTS_FILE) as temporary:
+            save_file(tensors, temporary)
+        with atomic_write(folder / PROFILE_FILE) as temporary:
+            temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> "TasteProfile":

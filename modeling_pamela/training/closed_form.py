@@ -35,9 +35,9 @@ PEOPLE_A_STEP = 64
 # Numbers in one batch of people x ratings x ratings.
 MAX_BATCH = 2**24
 DEMOGRAPHICS_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-# Rounds of EM, and the weight of step 2's prior in it against one for the training people; both chosen on validation.
+# Rounds of EM, and how many people step 2's prior counts for in it; both chosen on validation.
 EM_ROUNDS = 12
-PRIOR_STRENGTH = 0.3
+PRIOR_PEOPLE = 126
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,9 @@ def fit_closed_form(
     for name, columns in blocks.items():
         input_std[columns] = prior_std[name]
     scaled = features * input_std
-    covariance = _fit_covariance(scaled, prior_std["bias"], prior_std["scale"], deviation, noise_std, people, means)
+    covariance = _fit_covariance(
+        scaled, prior_std["bias"], prior_std["scale"], deviation, noise_std, people, means, counts
+    )
     directions = _principal_directions(covariance, scaled, model.config.num_learned_directions)
 
     taste = model.posterior_taste
@@ -119,7 +121,9 @@ def fit_closed_form(
     if taste.demographics is not None:
         features = model(**inputs).taste_features.double()
         demographics = embeddings.demographics[np.unique(ratings.user)].double()
-        taste.demographics.weight.copy_(_fit_demographics(model, features, people, demographics, generator))
+        shift_weight, shift_bias = _fit_demographics(model, features, people, demographics, generator)
+        taste.demographics.weight.copy_(shift_weight)
+        taste.demographics.bias.copy_(shift_bias)
 
 
 def _input_blocks(model: PamelaForPersonalizedScoring) -> dict[str, slice]:
@@ -247,12 +251,15 @@ def _fit_covariance(
     noise_std: float,
     people: _People,
     means: Tensor,
+    counts: Tensor,
 ) -> Tensor:
     """
     Covariance `(M, M)` of tastes over features scaled to a unit prior, by maximum a posteriori EM.
 
-    What a person's ratings differ from is here the crowd's mean of each picture, not its prediction.
+    What a person's ratings differ from is here the mean rating of each picture by all others, not its prediction.
     """
+    # From the mean over all to the mean over all others; where there are no others, nothing is known.
+    left_out = torch.where(counts > 1, counts / (counts - 1).clamp_min(1), 0.0)
     covariance = torch.eye(scaled.shape[1], dtype=torch.float64)
     fixed = bias_std**2 + scale_std**2 * deviation[:, None] * deviation
     num_people, num_pictures = len(people.mask), len(scaled)
@@ -261,12 +268,13 @@ def _fit_covariance(
         kernel = fixed + scaled @ spread
         moment = torch.zeros(num_pictures, num_pictures, dtype=torch.float64)
         for rows in torch.arange(num_people).split(people.batch_size):
-            picture, mask = people.picture[rows], people.mask[rows].double()
+            picture = people.picture[rows]
+            mask = (people.mask[rows] & (counts[picture] > 1)).double()
             pairs = mask[:, :, None] * mask[:, None, :]
             observed = kernel[picture[:, :, None], picture[:, None, :]] * pairs
             observed = observed + torch.diag_embed(noise_std**2 * mask + 1 - mask)
             inverse = torch.linalg.inv(observed)
-            residual = (people.rating[rows] - means[picture]) * mask
+            residual = (people.rating[rows] - means[picture]) * left_out[picture] * mask
             explained = inverse @ residual.unsqueeze(-1)
             # Posterior mean m m^T plus posterior covariance V of w, seen from the pictures: what S has to change by.
             change = (explained @ explained.mT - inverse) * pairs
@@ -274,7 +282,7 @@ def _fit_covariance(
             moment.view(-1).index_add_(0, index, change.flatten())
         people_covariance = covariance + spread @ (moment / num_people) @ spread.T
         prior = torch.eye(len(covariance), dtype=torch.float64)
-        covariance = (PRIOR_STRENGTH * prior + people_covariance) / (PRIOR_STRENGTH + 1)
+        covariance = (PRIOR_PEOPLE * prior + num_people * people_covariance) / (PRIOR_PEOPLE + num_people)
         covariance = (covariance + covariance.T) / 2
     return covariance
 
@@ -293,34 +301,46 @@ def _fit_demographics(
     people: _People,
     demographics: Tensor,
     generator: torch.Generator,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """
-    How demographics move the prior mean, `(named directions, D)`: ridge regression of the training people's tastes.
+    How demographics move the prior mean: weight `(V, D)` and bias `(V,)` of a ridge regression of the training people's tastes
+    along the V named directions on their demographics `(U, D)`.
 
-    The penalty is the one that predicts people left out best. Where the best is not better than no prediction at all by one
-    standard error, the prior stays the population's.
+    The penalty is the one that predicts people left out best. Where the best is not better than the mean taste by two
+    standard errors (it is the best of several), the prior stays the population's.
     """
     posterior = model.learn_taste(features[people.picture] * people.mask.unsqueeze(-1), people.rating * people.mask)
     named = model.posterior_taste.num_named
     tastes = (posterior.mean - model.prior_taste().double())[:, :named]
-    nothing = torch.zeros(named, demographics.shape[1], dtype=torch.float64)
+    known = demographics.ne(0).any(-1)
+    tastes, demographics = tastes[known], demographics[known]
+    nothing = torch.zeros(named, demographics.shape[1], dtype=torch.float64), torch.zeros(named, dtype=torch.float64)
     if len(tastes) < 2 * FOLDS:
         return nothing
-    gram = demographics @ demographics.T
-    fold = torch.randperm(len(gram), generator=generator) % FOLDS
+    fold = torch.randperm(len(tastes), generator=generator) % FOLDS
+
+    def solve(rows: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+        centre, mean = demographics[rows].mean(0), tastes[rows].mean(0)
+        centred = demographics[rows] - centre
+        system = centred @ centred.T + penalty * torch.eye(len(centred), dtype=centred.dtype)
+        weight = (centred.T @ torch.linalg.solve(system, tastes[rows] - mean)).T
+        return weight, mean - weight @ centre
 
     def gains(penalty: float) -> Tensor:
-        """Fall of the squared error of every person's taste, predicted without them."""
-        predicted = torch.zeros_like(tastes)
+        """Fall of the squared error of every person's taste against the mean taste, both from the other folds."""
+        fall = torch.zeros(len(tastes), dtype=torch.float64)
         for number in range(FOLDS):
             held_out = fold == number
-            system = gram[~held_out][:, ~held_out] + penalty * torch.eye(int((~held_out).sum()), dtype=gram.dtype)
-            predicted[held_out] = gram[held_out][:, ~held_out] @ torch.linalg.solve(system, tastes[~held_out])
-        return tastes.square().sum(-1) - (tastes - predicted).square().sum(-1)
+            weight, bias = solve(~held_out, penalty)
+            predicted = demographics[held_out] @ weight.T + bias
+            mean = tastes[~held_out].mean(0)
+            fall[held_out] = (tastes[held_out] - mean).square().sum(-1) - (tastes[held_out] - predicted).square().sum(
+                -1
+            )
+        return fall
 
     best = max(DEMOGRAPHICS_PENALTIES, key=lambda penalty: float(gains(penalty).mean()))
     gain = gains(best)
-    if not gain.mean() > gain.std() / len(gain) ** 0.5:
+    if not gain.mean() > 2 * gain.std() / len(gain) ** 0.5:
         return nothing
-    system = gram + best * torch.eye(len(gram), dtype=gram.dtype)
-    return (demographics.T @ torch.linalg.solve(system, tastes)).T
+    return solve(torch.ones(len(tastes), dtype=torch.bool), best)

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -17,16 +16,16 @@ from ..configuration_pamela import PamelaConfig
 from ..data.embed import FolderEmbeddings, read_embeddings
 from ..data.files import DataError
 from ..data.folder import DataFolder, Ratings
-from ..evaluation.protocol import Case, PersonalScorer, evaluate_scorer, unseen_cases
+from ..evaluation.protocol import Case, PersonalScorer, Scores, evaluate_scorer, unseen_cases
 from ..evaluation.scorers import PosteriorScorer, TokenScorer
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..processing_pamela import PamelaProcessor
-from ..taste.profile import TasteProfile
+from ..taste.profile import TasteProfile, profile_folder_name
 from .closed_form import fit_closed_form
 from .collators import PamelaCollator, RatingDataset, UserDataset
 
 
-__all__ = ["USERS_FILE", "PamelaTrainer", "make_model", "save_training_profiles", "train"]
+__all__ = ["USERS_FILE", "PamelaTrainer", "make_model", "save_training_profiles", "train", "validate"]
 
 # Names of a token model's training people, in the order of its user table.
 USERS_FILE = "users.json"
@@ -57,14 +56,31 @@ class PamelaTrainer(Trainer):
         scores = evaluate_scorer(
             self.scorer(self.accelerator.unwrap_model(self.model)), self.cases, VALIDATION_CONTEXT
         )
-        metrics = {
-            "eval_user_srocc": float(np.mean(scores.srocc)),
-            "eval_user_plcc": float(np.mean(scores.plcc)),
-            "eval_mse": float(np.mean(scores.mse)),
-        }
+        metrics = {f"eval_{name}": value for name, value in _means(scores).items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+
+def _means(scores: Scores) -> dict[str, float]:
+    return {
+        "user_srocc": float(np.mean(scores.srocc)),
+        "user_plcc": float(np.mean(scores.plcc)),
+        "mse": float(np.mean(scores.mse)),
+    }
+
+
+def validate(model: PamelaForPersonalizedScoring, folder: DataFolder) -> dict[str, float]:
+    """
+    `user_srocc`, `user_plcc` and `mse` of a posterior model on `val_unseen`, with contexts of 15 ratings.
+
+    Args:
+        model ([`PamelaForPersonalizedScoring`]): A posterior model.
+        folder ([`DataFolder`]): What it was trained on.
+    """
+    cases = unseen_cases(folder, "val_unseen", max_draws=VALIDATION_DRAWS)
+    scorer = PosteriorScorer(model, read_embeddings(folder, model.config))
+    return _means(evaluate_scorer(scorer, cases, VALIDATION_CONTEXT))
 
 
 def make_model(
@@ -151,6 +167,7 @@ def train(
             f"{output_dir} holds the state of an interrupted run ({', '.join(state.name for state in states)}). Go on with it "
             "(`resume=True`, `--resume`), or delete these folders."
         )
+    config.training_split = folder.split_fingerprint()
     ratings = folder.ratings("train")
     embeddings = read_embeddings(folder, config)
     model = make_model(config, ratings, embeddings, seed)
@@ -183,6 +200,8 @@ def train(
         )
         _run_trainer(model, arguments, folder, ratings, embeddings, patience, resume, callbacks or [])
     model.eval()
+    # Without weights a folder is no checkpoint: an old one's must not stand beside a new config if this is interrupted.
+    (output_dir / "model.safetensors").unlink(missing_ok=True)
     model.save_pretrained(output_dir)
     PamelaProcessor.from_config(config).save_pretrained(output_dir)
     if config.user_conditioning == "token":
@@ -253,11 +272,5 @@ def save_training_profiles(model: PamelaForPersonalizedScoring, folder: DataFold
             metadata_embeds=embeddings.metadata[images].to(device),
             demographics_embeds=embeddings.demographics[[user]].to(device),
         )
-        profile.save_pretrained(Path(directory) / _folder_name(folder.user_ids[user]))
+        profile.save_pretrained(Path(directory) / profile_folder_name(folder.user_ids[user]))
     return len(people)
-
-
-def _folder_name(user_id: str) -> str:
-    """A name that no file system takes for a path: `unquote` gives the user_id back."""
-    name = quote(user_id, safe=" ")
-    return name if name.strip(".") else name.replace(".", "%2E")

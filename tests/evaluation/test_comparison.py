@@ -1,5 +1,6 @@
 """Several methods on the same people, and their table."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.stats import spearmanr
 
 from modeling_pamela import PamelaForPersonalizedScoring
 from modeling_pamela.data.embed import read_embeddings
+from modeling_pamela.data.files import DataError
 from modeling_pamela.encoders_pamela import EncoderError
 from modeling_pamela.evaluation import comparison
 from modeling_pamela.evaluation.comparison import Result, compare, markdown_table, summarise
@@ -131,6 +133,16 @@ def test_a_model_of_other_encoders_is_refused(taste_folder, posterior):
     other.config.encoder_fingerprints = {"image": "0" * 16}
     with pytest.raises(EncoderError, match="fingerprint"):
         compare(taste_folder, other)
+
+
+def test_a_model_of_another_split_is_refused(taste_folder, posterior, quick):
+    """It may have been trained on what it would be tested on."""
+    other = copy.deepcopy(posterior)
+    other.config.training_split = "0123456789abcdef"
+    with pytest.raises(DataError, match="trained on another split"):
+        compare(taste_folder, other)
+    other.config.training_split = taste_folder.split_fingerprint()
+    assert compare(taste_folder, other)
 
 
 def made_up(method, k, people, srocc):

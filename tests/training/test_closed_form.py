@@ -228,7 +228,11 @@ def test_demographics_move_the_prior_where_they_tell_of_tastes(kernel_config, wo
     assert 0.12 < scores[1] - scores[0] < 0.22
 
 
-def test_demographics_that_tell_nothing_are_left_out(kernel_config, world, train_ratings):
-    random = torch.randn(140, 5, generator=torch.Generator().manual_seed(0))
-    embeddings = dataclasses.replace(world.embeddings, demographics=random)
+@pytest.mark.parametrize(
+    "demographics",
+    [torch.randn(140, 5, generator=torch.Generator().manual_seed(0)), torch.ones(140, 5), torch.zeros(140, 5)],
+    ids=["random", "all alike", "unknown"],
+)
+def test_demographics_that_tell_nothing_are_left_out(kernel_config, world, train_ratings, demographics):
+    embeddings = dataclasses.replace(world.embeddings, demographics=demographics)
     assert fit(kernel_config, train_ratings, embeddings).taste.demographics.weight.eq(0).all()

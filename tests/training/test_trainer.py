@@ -15,8 +15,7 @@ from modeling_pamela.data.files import DataError
 from modeling_pamela.data.folder import DataFolder
 from modeling_pamela.evaluation.protocol import evaluate_scorer, unseen_cases
 from modeling_pamela.evaluation.scorers import PosteriorScorer, TokenScorer
-from modeling_pamela.taste.profile import ProfileError
-from modeling_pamela.training import trainer
+from modeling_pamela.taste.profile import ProfileError, profile_folder_name
 from modeling_pamela.training.recipes import RECIPES
 from modeling_pamela.training.trainer import VALIDATION_CONTEXT, VALIDATION_DRAWS, save_training_profiles, train
 
@@ -217,7 +216,7 @@ def test_every_training_person_gets_a_profile(trained, taste_folder, tmp_path):
 
 @pytest.mark.parametrize("user_id", ["ann", "a b", "../../ann", "..", ".", "ann/eve", "Ännchen", "a.b", "100%"])
 def test_a_persons_folder_is_inside_and_tells_their_name(tmp_path, user_id):
-    folder = (tmp_path / trainer._folder_name(user_id)).resolve()
+    folder = (tmp_path / profile_folder_name(user_id)).resolve()
     assert folder.parent == tmp_path.resolve()
     assert unquote(folder.name) == user_id
 

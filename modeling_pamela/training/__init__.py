@@ -1,0 +1,1 @@
+"""Training: closed form, steps, and the recipes for both."""
