@@ -202,8 +202,8 @@ class PamelaPreTrainedModel(PreTrainedModel):
 
 
 def _present(rows: Tensor) -> Tensor:
-    """`(N, 1)`: which rows are inputs that are known; an absent one is all zeros."""
-    return torch.linalg.vector_norm(rows.detach(), dim=-1, keepdim=True) > 0
+    """`(N, 1)`: which rows are inputs that are known; an absent one is all zeros. (One with NaN is not absent.)"""
+    return torch.linalg.vector_norm(rows.detach(), dim=-1, keepdim=True) != 0
 
 
 class PamelaProjection(nn.Module):

@@ -25,7 +25,7 @@ def load_checkpoint(name: str | Path) -> "PamelaForPersonalizedScoring":
 
     if not Path(name).exists() and str(name).count("/") != 1:
         raise DataError(
-            f"There is no checkpoint {name}: expected a folder that `pamela train` wrote, or a Hub repo (owner/name)."
+            f"{name} is no checkpoint: expected a folder that `pamela train` wrote, or a Hub repo (owner/name)."
         )
     try:
         config = AutoConfig.from_pretrained(name)

@@ -72,18 +72,18 @@ def compare(
     Raises:
         DataError: A model was trained on another split.
     """
-    for judged in (model, token_model):
-        if judged is not None and judged.config.training_split not in (None, folder.split_fingerprint()):
-            raise DataError(
-                f"A model was trained on another split than that of {folder.path}, so it may have seen what it would be tested on. "
-                "Train it on this split, or evaluate on the folder it was trained on."
-            )
     embeddings = read_embeddings(folder, model.config)
     if not with_prompts:
         embeddings = replace(embeddings, text=torch.zeros_like(embeddings.text))
     seen = split.endswith("_seen")
     cases = seen_cases(folder, split) if seen else unseen_cases(folder, split, protocol)
     contexts = [None] if seen else contexts
+    for judged in (model, token_model):
+        if judged is not None and judged.config.training_split not in (None, folder.split_fingerprint()):
+            raise DataError(
+                f"A model was trained on another split than that of {folder.path}, so it may have seen what it would be tested on. "
+                "Train it on this split, or evaluate on the folder it was trained on."
+            )
     names = np.array(folder.user_ids)
 
     def judge(scorer: PersonalScorer, k: int | None, label: int | str) -> Result:
