@@ -80,9 +80,7 @@ def bind_encoders(config: PamelaConfig) -> dict[str, str]:
     return config.encoder_fingerprints
 
 
-def embed_folder(
-    folder: DataFolder, config: PamelaConfig, batch_size: int = 32, device: str = "cpu"
-) -> dict[str, int]:
+def embed_folder(folder: DataFolder, config: PamelaConfig, batch_size: int = 8, device: str = "cpu") -> dict[str, int]:
     """
     Encode what the store does not hold yet: pictures, prompts, metadata and demographics.
 
@@ -127,7 +125,7 @@ def embed_pictures(
     pictures: Iterable[bytes | str | Path | Image.Image],
     encoder: FrozenEncoder,
     processor: PamelaProcessor,
-    batch_size: int = 32,
+    batch_size: int = 8,
     progress: Any = None,
     set_aside: dict[int, ImageError] | None = None,
 ) -> np.ndarray:
@@ -157,7 +155,7 @@ def embed_pictures(
 
     results = [np.zeros((0, encoder.embed_dim), dtype=np.float32)]
     place = 0
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=1) as pool:
         for futures in _prefetched(pool, prepare, pictures, batch_size):
             batch = []
             for future in futures:
