@@ -58,8 +58,8 @@ def folder_scoring(model: PamelaForPersonalizedScoring, processor: PamelaProcess
             scene.render((500, 400)).save(Path(name) / f"{number:04d}.jpg", quality=90)
         files = find_images([name])
         batches = [
-            torch.stack([processor(images=open_image(file))["pixel_values"][0] for file in files[start : start + 8]])
-            for start in range(0, num_files, 8)
+            torch.stack([processor(images=open_image(file))["pixel_values"][0] for file in files[start : start + 4]])
+            for start in range(0, num_files, 4)
         ]
 
         def bare() -> None:

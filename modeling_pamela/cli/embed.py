@@ -11,7 +11,7 @@ def embed(
     image_encoder: Annotated[str | None, typer.Option(help="Picture encoder; the embedded one by default.")] = None,
     text_encoder: Annotated[str | None, typer.Option(help="Prompt encoder.")] = None,
     profile_encoder: Annotated[str | None, typer.Option(help="Encoder of demographics and metadata.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts a forward pass.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts a forward pass.")] = 4,
     device: Annotated[str, typer.Option(help="Where to encode, e.g. cpu or cuda.")] = "cpu",
 ) -> None:
     """Encode a data folder's pictures and texts once. Interrupted, it goes on where it stopped."""

@@ -28,7 +28,7 @@ def score(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 4,
 ) -> None:
     """Score pictures, best first: for the population, or for one person. Pictures that cannot be read are named on stderr."""
     import torch

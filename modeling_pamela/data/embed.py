@@ -80,7 +80,7 @@ def bind_encoders(config: PamelaConfig) -> dict[str, str]:
     return config.encoder_fingerprints
 
 
-def embed_folder(folder: DataFolder, config: PamelaConfig, batch_size: int = 8, device: str = "cpu") -> dict[str, int]:
+def embed_folder(folder: DataFolder, config: PamelaConfig, batch_size: int = 4, device: str = "cpu") -> dict[str, int]:
     """
     Encode what the store does not hold yet: pictures, prompts, metadata and demographics.
 
@@ -125,12 +125,12 @@ def embed_pictures(
     pictures: Iterable[bytes | str | Path | Image.Image],
     encoder: FrozenEncoder,
     processor: PamelaProcessor,
-    batch_size: int = 8,
+    batch_size: int = 4,
     progress: Any = None,
     set_aside: dict[int, ImageError] | None = None,
 ) -> np.ndarray:
     """
-    Encode pictures; reading and decoding run beside the encoder.
+    Encode pictures; reading and decoding run beside the encoder, in as many threads as torch has.
 
     Args:
         pictures (iterable of `bytes`, path or `PIL.Image.Image`): N pictures.
@@ -148,30 +148,43 @@ def embed_pictures(
         ImageError: A picture cannot be read, and there is no `set_aside`.
     """
     parameter = next(encoder.parameters())
+    threads = torch.get_num_threads()
 
-    def prepare(picture: bytes | str | Path | Image.Image) -> Tensor:
-        image = picture if isinstance(picture, Image.Image) else open_image(picture)
-        return processor(images=image)["pixel_values"][0]
+    def encode(batch: list[bytes | str | Path | Image.Image]) -> tuple[np.ndarray, list[ImageError | None]]:
+        prepared: list[Tensor] = []
+        errors: list[ImageError | None] = []
+        for picture in batch:
+            try:
+                image = picture if isinstance(picture, Image.Image) else open_image(picture)
+                prepared.append(processor(images=image)["pixel_values"][0])
+                errors.append(None)
+            except ImageError as error:
+                if set_aside is None:
+                    raise
+                errors.append(error)
+        if not prepared:
+            return np.zeros((0, encoder.embed_dim), dtype=np.float32), errors
+        pixel_values = torch.stack(prepared).to(parameter.device, parameter.dtype)
+        with torch.inference_mode():
+            return encoder(pixel_values=pixel_values).float().cpu().numpy(), errors
 
     results = [np.zeros((0, encoder.embed_dim), dtype=np.float32)]
     place = 0
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        for futures in _prefetched(pool, prepare, pictures, batch_size):
-            batch = []
-            for future in futures:
-                try:
-                    batch.append(future.result())
-                except ImageError as error:
-                    if set_aside is None:
-                        raise
-                    set_aside[place] = error
-                place += 1
-            if batch:
-                pixel_values = torch.stack(batch).to(parameter.device, parameter.dtype)
-                with torch.inference_mode():
-                    results.append(encoder(pixel_values=pixel_values).float().cpu().numpy())
-            if progress is not None:
-                progress.update(len(futures))
+    try:
+        # Every thread reads, decodes and encodes batches of its own: threads inside one forward pass would wait for each other.
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for futures in _prefetched(pool, encode, _chunks(pictures, batch_size), 2 * threads):
+                for future in futures:
+                    embeds, errors = future.result()
+                    results.append(embeds)
+                    for error in errors:
+                        if error is not None and set_aside is not None:
+                            set_aside[place] = error
+                        place += 1
+                    if progress is not None:
+                        progress.update(len(errors))
+    finally:
+        torch.set_num_threads(threads)
     return np.concatenate(results)
 
 
@@ -256,12 +269,12 @@ def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _prefetched(
-    pool: ThreadPoolExecutor, prepare: Callable[[Any], Tensor], items: Iterable[Any], batch_size: int
-) -> Iterator[list[Future[Tensor]]]:
-    """Batches of items in preparation, the following batch already under way while one is used."""
-    batches = _chunks(items, batch_size)
-    pending = [pool.submit(prepare, item) for item in next(batches, [])]
+    pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterable[Any], number: int
+) -> Iterator[list[Future[Any]]]:
+    """Calls of a function, `number` of them at a time, the following ones already under way while some are used."""
+    groups = _chunks(items, number)
+    pending = [pool.submit(function, item) for item in next(groups, [])]
     while pending:
-        following = [pool.submit(prepare, item) for item in next(batches, [])]
+        following = [pool.submit(function, item) for item in next(groups, [])]
         yield pending
         pending = following
