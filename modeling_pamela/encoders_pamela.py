@@ -86,6 +86,22 @@ class FrozenEncoder(nn.Module):
         self.requires_grad_(False)
         return self.eval()
 
+    def check_fingerprint(self, role: str, trained_on: dict[str, str] | None) -> None:
+        """
+        Raises [`EncoderError`] where a model was trained on another encoder.
+
+        Args:
+            role (`str`): `"image"`, `"text"` or `"profile"`.
+            trained_on (`dict[str, str]`, *optional*): Role to fingerprint, as in `PamelaConfig.encoder_fingerprints`.
+        """
+        expected = (trained_on or {}).get(role, self.fingerprint)
+        if self.fingerprint != expected:
+            raise EncoderError(
+                f"The {role} encoder {self.name!r} has fingerprint {self.fingerprint}, but the model was trained on {expected}: "
+                "other weights or another preprocessing, so its scores would mean nothing. Install the version it was trained "
+                "with, or train a new model."
+            )
+
     def train(self, mode: bool = True) -> "FrozenEncoder":
         """Stay in evaluation mode: a frozen encoder has no dropout and no running statistics to learn."""
         return super().train(False)

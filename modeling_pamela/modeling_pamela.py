@@ -155,13 +155,7 @@ class PamelaPreTrainedModel(PreTrainedModel):
                 f"The {role} encoder {encoder.name!r} gives embeddings of width {encoder.embed_dim}, but the model was made for "
                 f"width {width}. Name the encoder it was trained with."
             )
-        expected = (self.config.encoder_fingerprints or {}).get(role, encoder.fingerprint)
-        if encoder.fingerprint != expected:
-            raise EncoderError(
-                f"The {role} encoder {encoder.name!r} has fingerprint {encoder.fingerprint}, but the model was trained on "
-                f"{expected}: other weights or another preprocessing, so its scores would mean nothing. Install the version it "
-                "was trained with, or train a new head."
-            )
+        encoder.check_fingerprint(role, self.config.encoder_fingerprints)
 
     def get_image_embeds(self, pixel_values: Tensor) -> Tensor:
         """

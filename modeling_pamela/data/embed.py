@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..configuration_pamela import PamelaConfig
-from ..encoders_pamela import EncoderError, FrozenEncoder, load_image_encoder, load_text_encoder
+from ..encoders_pamela import FrozenEncoder, load_image_encoder, load_text_encoder
 from ..processing_pamela import PamelaProcessor, describe
 from .files import DataError
 from .folder import DataFolder
@@ -68,12 +68,7 @@ def bind_encoders(config: PamelaConfig) -> dict[str, str]:
         "profile": load_text_encoder(config.profile_encoder),
     }
     for role, encoder in encoders.items():
-        expected = (config.encoder_fingerprints or {}).get(role, encoder.fingerprint)
-        if encoder.fingerprint != expected:
-            raise EncoderError(
-                f"The {role} encoder {encoder.name!r} at hand has fingerprint {encoder.fingerprint}, but the model was trained on "
-                f"{expected}. Install the version it was trained with, or train a new model."
-            )
+        encoder.check_fingerprint(role, config.encoder_fingerprints)
         setattr(config, f"{role}_embed_dim", encoder.embed_dim)
     config.image_embed_blocks = list(encoders["image"].embed_blocks)
     config.encoder_fingerprints = {role: encoder.fingerprint for role, encoder in encoders.items()}
