@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .metrics import finite_array, round_off
 from .protocol import Case, Evidence, evaluate_scorer
+from .rows import finite_array, round_off
 
 
 __all__ = ["PENALTIES", "CrowdOracle", "ResidualRidge", "residual_ridge", "tune_residual_ridge"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .metrics import finite_array
+from .rows import finite_array
 
 
 __all__ = ["Interval", "PairedDifference", "bootstrap_mean", "paired_difference"]

@@ -2,58 +2,31 @@
 How well predictions order and follow ratings, inside a person ("user") or on the mean rating of a picture ("average").
 
 These are the metrics of PAMELA (arXiv 2604.07427, Table 2): Spearman correlation (SROCC), Pearson correlation (PLCC) and
-pairwise accuracy. All functions take flat arrays with one entry a rating and work on all people at once.
+pairwise accuracy; and Kendall's tau-b. All functions take flat arrays with one entry a rating and work on all people at once.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .rows import Rows, UserMetric, group_rows, round_off, tie_runs, user_metric
+
 
 __all__ = [
-    "UserMetric",
+    "average_kendall",
     "average_pairwise_accuracy",
     "average_pearson",
     "average_spearman",
+    "user_kendall",
     "user_pairwise_accuracy",
     "user_pearson",
     "user_spearman",
 ]
 
-TOO_FEW = "fewer than two ratings"
-CONSTANT = "all ratings equal"
 WITHIN_MARGIN = "no two ratings as far apart as the margin"
 
 # A difference such as 0.7 - 0.6 falls short of a margin of 0.1 by a rounding error; it still counts. So differences are
 # asked to be above a margin that is smaller by this share, which for a margin of 0 means that they are no ties.
 MARGIN_TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True)
-class UserMetric:
-    """
-    A metric with one value a person.
-
-    Attributes:
-        values (`np.ndarray` of shape `(U,)`): The metric of each person who has one.
-        user_ids (`np.ndarray` of shape `(U,)`): These people, sorted.
-        skipped (`dict[str, np.ndarray]`): Reason -> people without a value; only reasons that occur.
-    """
-
-    values: np.ndarray
-    user_ids: np.ndarray
-    skipped: dict[str, np.ndarray]
-
-    @property
-    def mean(self) -> float:
-        """Mean over people; a `ValueError` where nobody has a value."""
-        if not len(self.values):
-            reasons = ", ".join(f"{len(users)} with {reason}" for reason, users in self.skipped.items())
-            raise ValueError(
-                f"Nobody has a value of this metric ({reasons}). Evaluate on people with differing ratings."
-            )
-        return float(self.values.mean())
 
 
 def user_spearman(predictions: ArrayLike, references: ArrayLike, user_ids: ArrayLike) -> UserMetric:
@@ -85,8 +58,8 @@ def user_spearman(predictions: ArrayLike, references: ArrayLike, user_ids: Array
 
     ```
     """
-    rows = _group(predictions, references, user_ids)
-    return _user_metric(rows, _correlation(_ranks(rows.predictions, rows), _ranks(rows.references, rows), rows))
+    rows = group_rows(predictions, references, user_ids)
+    return user_metric(rows, _correlation(_ranks(rows.predictions, rows), _ranks(rows.references, rows), rows))
 
 
 def user_pearson(predictions: ArrayLike, references: ArrayLike, user_ids: ArrayLike) -> UserMetric:
@@ -114,8 +87,47 @@ def user_pearson(predictions: ArrayLike, references: ArrayLike, user_ids: ArrayL
 
     ```
     """
-    rows = _group(predictions, references, user_ids)
-    return _user_metric(rows, _correlation(rows.predictions, rows.references, rows))
+    rows = group_rows(predictions, references, user_ids)
+    return user_metric(rows, _correlation(rows.predictions, rows.references, rows))
+
+
+def user_kendall(predictions: ArrayLike, references: ArrayLike, user_ids: ArrayLike) -> UserMetric:
+    """
+    Kendall's tau-b of predictions and ratings inside every person (Kendall 1945), exact in O(n log^2 n).
+
+    Args:
+        predictions (array of shape `(R,)`): Scores, on any scale.
+        references (array of shape `(R,)`): Ratings.
+        user_ids (array of shape `(R,)`, integer or string): Whose rating it is, in any order.
+
+    Returns:
+        [`UserMetric`]: Values in -1..1; 0 for equal predictions; people are skipped as by [`user_spearman`].
+
+    Raises:
+        ValueError: An argument is empty, differs in length from the others, or holds NaN or infinity.
+
+    Example:
+
+    ```python
+    >>> from modeling_pamela.evaluation.metrics import user_kendall
+
+    >>> # Pairs (1, 2) and (1, 3) are in order, (2, 3) is not.
+    >>> user_kendall([0.1, 0.9, 0.5], [1, 2, 3], [0, 0, 0]).values.round(3).tolist()
+    [0.333]
+
+    ```
+    """
+    rows = group_rows(predictions, references, user_ids)
+    right_halves, pairs = _count_pairs(rows, margin=0.0)
+    _, runs = tie_runs(rows.predictions, rows)
+    tied = np.bincount(runs)
+    # Each run belongs to one person, whose number is that of its first row: runs are counted in the order of people.
+    owner = rows.group[np.cumsum(tied) - tied]
+    tied_pairs = np.bincount(owner, tied * (tied - 1) / 2, minlength=len(rows.sizes))
+    ordered_pairs = rows.sizes * (rows.sizes - 1) / 2 - tied_pairs
+    length = np.sqrt(pairs * ordered_pairs)
+    tau = np.divide(right_halves - pairs, length, out=np.zeros(len(length)), where=length > 0)
+    return user_metric(rows, tau)
 
 
 def user_pairwise_accuracy(
@@ -153,10 +165,10 @@ def user_pairwise_accuracy(
     """
     if not (np.isfinite(margin) and margin >= 0):
         raise ValueError(f"margin must be a number of at least 0, got {margin}.")
-    rows = _group(predictions, references, user_ids)
+    rows = group_rows(predictions, references, user_ids)
     right_halves, pairs = _count_pairs(rows, margin)
     accuracy = right_halves / np.maximum(2 * pairs, 1)
-    return _user_metric(rows, accuracy, within_margin=pairs == 0)
+    return user_metric(rows, accuracy, {WITHIN_MARGIN: pairs == 0})
 
 
 def average_spearman(predictions: ArrayLike, references: ArrayLike, image_ids: ArrayLike) -> float:
@@ -208,6 +220,25 @@ def average_pearson(predictions: ArrayLike, references: ArrayLike, image_ids: Ar
     return _only_value(user_pearson(*_picture_means(predictions, references, image_ids)))
 
 
+def average_kendall(predictions: ArrayLike, references: ArrayLike, image_ids: ArrayLike) -> float:
+    """
+    Kendall's tau-b over pictures of the mean prediction and the mean rating of each picture.
+
+    Arguments, result and errors are those of [`average_spearman`].
+
+    Example:
+
+    ```python
+    >>> from modeling_pamela.evaluation.metrics import average_kendall
+
+    >>> average_kendall([0.2, 0.4, 0.9, 0.1], [1, 3, 5, 1], ["a", "a", "b", "c"])
+    1.0
+
+    ```
+    """
+    return _only_value(user_kendall(*_picture_means(predictions, references, image_ids)))
+
+
 def average_pairwise_accuracy(
     predictions: ArrayLike, references: ArrayLike, image_ids: ArrayLike, margin: float = 0.0
 ) -> float:
@@ -229,80 +260,6 @@ def average_pairwise_accuracy(
     return _only_value(user_pairwise_accuracy(*_picture_means(predictions, references, image_ids), margin))
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Checked rows, each person's together. `group` numbers the people, `first` is the first row of a row's person."""
-
-    predictions: np.ndarray
-    references: np.ndarray
-    group: np.ndarray
-    first: np.ndarray
-    starts: np.ndarray
-    sizes: np.ndarray
-    user_ids: np.ndarray
-
-
-def _group(predictions: ArrayLike, references: ArrayLike, ids: ArrayLike) -> _Rows:
-    predictions = finite_array("predictions", predictions)
-    references = finite_array("references", references)
-    ids = _id_array(ids)
-    if not len(predictions) == len(references) == len(ids):
-        raise ValueError(
-            f"There are {len(predictions)} predictions, {len(references)} references and {len(ids)} ids; expected one of "
-            "each a rating."
-        )
-    if not len(ids):
-        raise ValueError("There are no ratings to evaluate on; expected at least one.")
-    user_ids, group = np.unique(ids, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    group = group[order]
-    sizes = np.bincount(group)
-    starts = np.cumsum(sizes) - sizes
-    return _Rows(predictions[order], references[order], group, starts[group], starts, sizes, user_ids)
-
-
-def finite_array(name: str, values: ArrayLike) -> np.ndarray:
-    """`values` as float64 of shape `(R,)`; a `ValueError` that names them where they are anything else, or not finite."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from error
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be one flat array, got shape {array.shape}.")
-    wrong = np.flatnonzero(~np.isfinite(array))
-    if len(wrong):
-        raise ValueError(
-            f"{name} holds {len(wrong)} values that are NaN or infinite (the first: {array[wrong[0]]} at position {wrong[0]}). "
-            "Repair or leave out these rows."
-        )
-    return array
-
-
-def _id_array(ids: ArrayLike) -> np.ndarray:
-    array = np.asarray(ids)
-    # Object arrays are how tables hand over strings; None or NaN between them is a missing id, which belongs to nobody.
-    if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat):
-        array = array.astype(str)
-    if array.ndim != 1 or (array.dtype.kind not in "iuUST" and array.size):
-        raise ValueError(
-            f"ids must be one flat array of integers or strings without gaps, got shape {array.shape} of type {array.dtype}."
-        )
-    return array
-
-
-def _user_metric(rows: _Rows, values: np.ndarray, within_margin: np.ndarray | None = None) -> UserMetric:
-    """Keep the people for whom the metric has a meaning, and name the others."""
-    too_few = rows.sizes < 2
-    spread = np.maximum.reduceat(rows.references, rows.starts) > np.minimum.reduceat(rows.references, rows.starts)
-    reasons = {TOO_FEW: too_few, CONSTANT: ~too_few & ~spread}
-    keep = spread
-    if within_margin is not None:
-        reasons[WITHIN_MARGIN] = spread & within_margin
-        keep = spread & ~within_margin
-    skipped = {reason: rows.user_ids[users] for reason, users in reasons.items() if users.any()}
-    return UserMetric(values[keep], rows.user_ids[keep], skipped)
-
-
 def _only_value(metric: UserMetric) -> float:
     if not len(metric.values):
         raise ValueError(
@@ -316,7 +273,7 @@ def _picture_means(
     predictions: ArrayLike, references: ArrayLike, image_ids: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean prediction and rating of each picture, all as if from one person."""
-    rows = _group(predictions, references, image_ids)
+    rows = group_rows(predictions, references, image_ids)
     predicted, rated = (
         round_off(np.add.reduceat(values, rows.starts) / rows.sizes, np.abs(values).max())
         for values in (rows.predictions, rows.references)
@@ -324,24 +281,9 @@ def _picture_means(
     return predicted, rated, np.zeros(len(rows.sizes), dtype=np.int64)
 
 
-def round_off(values: np.ndarray, scale: float) -> np.ndarray:
-    """Drop what lies beyond 12 digits of `scale`: rounding errors of sums, which would tell apart what is equal."""
-    exponent = np.frexp(scale)[1]
-    return np.ldexp(np.round(np.ldexp(values, -exponent), 12), exponent)
-
-
-def _tie_runs(values: np.ndarray, rows: _Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Order by person, then value; and in that order the number of each row's run of equal values, counted over everybody."""
-    order = np.lexsort((values, rows.group))
-    is_new = np.ones(len(values), dtype=bool)
-    is_new[1:] = np.diff(values[order]) != 0
-    is_new[rows.starts] = True
-    return order, np.cumsum(is_new) - 1
-
-
-def _ranks(values: np.ndarray, rows: _Rows) -> np.ndarray:
+def _ranks(values: np.ndarray, rows: Rows) -> np.ndarray:
     """Ranks inside each person, from 0, ties averaged."""
-    order, runs = _tie_runs(values, rows)
+    order, runs = tie_runs(values, rows)
     lengths = np.bincount(runs)
     middle = np.cumsum(lengths) - (lengths + 1) / 2
     ranks = np.empty(len(values))
@@ -349,7 +291,7 @@ def _ranks(values: np.ndarray, rows: _Rows) -> np.ndarray:
     return ranks - rows.first
 
 
-def _correlation(x: np.ndarray, y: np.ndarray, rows: _Rows) -> np.ndarray:
+def _correlation(x: np.ndarray, y: np.ndarray, rows: Rows) -> np.ndarray:
     """Pearson correlation inside each person; 0 where one side is constant."""
     x, y = _centre(x, rows), _centre(y, rows)
 
@@ -360,7 +302,7 @@ def _correlation(x: np.ndarray, y: np.ndarray, rows: _Rows) -> np.ndarray:
     return np.clip(np.divide(dot(x, y), length, out=np.zeros(len(length)), where=length > 0), -1.0, 1.0)
 
 
-def _centre(values: np.ndarray, rows: _Rows) -> np.ndarray:
+def _centre(values: np.ndarray, rows: Rows) -> np.ndarray:
     """Deviations from each person's mean, in a unit in which squares neither overflow nor vanish."""
     high, low = np.maximum.reduceat(values, rows.starts), np.minimum.reduceat(values, rows.starts)
     # Dividing by a power of two is exact. Taking the lowest value off first keeps small differences between large values.
@@ -372,9 +314,9 @@ def _centre(values: np.ndarray, rows: _Rows) -> np.ndarray:
     return values
 
 
-def _count_pairs(rows: _Rows, margin: float) -> tuple[np.ndarray, np.ndarray]:
+def _count_pairs(rows: Rows, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """For each person: right pairs counted twice plus pairs of equal predictions, and the number of pairs that count."""
-    order, runs = _tie_runs(rows.predictions, rows)
+    order, runs = tie_runs(rows.predictions, rows)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = runs
 
@@ -399,7 +341,7 @@ def _count_pairs(rows: _Rows, margin: float) -> tuple[np.ndarray, np.ndarray]:
     return np.add.reduceat(right_halves, rows.starts), np.add.reduceat(lower, rows.starts)
 
 
-def _num_lower(ratings: np.ndarray, rows: _Rows, margin: float) -> np.ndarray:
+def _num_lower(ratings: np.ndarray, rows: Rows, margin: float) -> np.ndarray:
     """For each row, sorted by person and rating: how many of the person's ratings are lower by more than the margin."""
     low, high = np.zeros_like(rows.first), rows.sizes[rows.group]
     # Binary search in all rows at once: those before `low` are far enough below, those from `high` on are not.

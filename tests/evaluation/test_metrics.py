@@ -2,20 +2,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from modeling_pamela.evaluation.metrics import (
+    average_kendall,
     average_pairwise_accuracy,
     average_pearson,
     average_spearman,
+    user_kendall,
     user_pairwise_accuracy,
     user_pearson,
     user_spearman,
 )
 
 
-METRICS = [user_spearman, user_pearson, user_pairwise_accuracy]
-AVERAGES = [average_spearman, average_pearson, average_pairwise_accuracy]
+METRICS = [user_spearman, user_pearson, user_kendall, user_pairwise_accuracy]
+AVERAGES = [average_spearman, average_pearson, average_kendall, average_pairwise_accuracy]
 
 # Few distinct values, so that ties are everywhere, in both predictions and ratings; people's rows are interleaved.
 tied_rows = st.lists(st.tuples(st.integers(-3, 3), st.integers(1, 5), st.integers(0, 4)), min_size=1, max_size=80)
@@ -81,6 +83,24 @@ def test_pearson_is_scipys(rows):
 
 
 @settings(deadline=None)
+@given(tied_rows)
+def test_kendall_is_scipys(rows):
+    check_each_user(user_kendall(*columns(rows)), rows, peer_correlation(kendalltau))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_hundred_people_with_ties_each_as_their_peer_says(seed):
+    rng = np.random.default_rng(seed)
+    users = np.sort(rng.integers(0, 100, 2000))
+    rows = list(zip(rng.integers(0, 9, 2000) / 7, rng.integers(1, 6, 2000) / 3, users, strict=True))
+    for metric, peer in ((user_spearman, spearmanr), (user_pearson, pearsonr), (user_kendall, kendalltau)):
+        check_each_user(metric(*columns(rows)), rows, peer_correlation(peer))
+    for margin in (0.0, 0.4):
+        metric = user_pairwise_accuracy(*columns(rows), margin=margin)
+        check_each_user(metric, rows, lambda p, r, margin=margin: pairwise_brute_force(p, r, margin))
+
+
+@settings(deadline=None)
 @given(tied_rows, st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5, 10.0]))
 def test_pairwise_accuracy_is_the_count_over_all_pairs(rows, margin):
     metric = user_pairwise_accuracy(*columns(rows), margin=margin)
@@ -125,7 +145,12 @@ def test_order_of_rows_names_of_people_and_scale_of_predictions_do_not_matter(ro
 @given(tied_rows)
 def test_opposite_predictions_have_the_opposite_value(rows):
     predictions, references, users = columns(rows)
-    for metric, total in ((user_spearman, 0.0), (user_pearson, 0.0), (user_pairwise_accuracy, 1.0)):
+    for metric, total in (
+        (user_spearman, 0.0),
+        (user_pearson, 0.0),
+        (user_kendall, 0.0),
+        (user_pairwise_accuracy, 1.0),
+    ):
         values = metric(predictions, references, users).values
         assert metric(-predictions, references, users).values == pytest.approx(total - values, abs=1e-12)
 
@@ -133,11 +158,16 @@ def test_opposite_predictions_have_the_opposite_value(rows):
 def test_perfect_predictions():
     references, users = [1, 2, 2, 5, 3, 4], [0, 0, 0, 0, 1, 1]
     for metric in METRICS:
-        assert metric(references, references, users).values.tolist() == [1.0, 1.0]
+        assert metric(references, references, users).values == pytest.approx([1.0, 1.0])
 
 
 def test_equal_predictions_order_nothing():
-    for metric, value in ((user_spearman, 0.0), (user_pearson, 0.0), (user_pairwise_accuracy, 0.5)):
+    for metric, value in (
+        (user_spearman, 0.0),
+        (user_pearson, 0.0),
+        (user_kendall, 0.0),
+        (user_pairwise_accuracy, 0.5),
+    ):
         assert metric([0.1] * 3, [1, 2, 3], [0, 0, 0]).values.tolist() == [value]
 
 
@@ -189,7 +219,11 @@ def test_averages_are_the_peers_over_picture_means(rows):
             with pytest.raises(ValueError, match="all ratings equal"):
                 average(predictions, references, images)
         return
-    for average, peer in ((average_spearman, spearmanr), (average_pearson, pearsonr)):
+    for average, peer in (
+        (average_spearman, spearmanr),
+        (average_pearson, pearsonr),
+        (average_kendall, kendalltau),
+    ):
         expected = peer_correlation(peer)(predicted, rated)
         assert average(predictions, references, images) == pytest.approx(expected, abs=1e-9)
     assert average_pairwise_accuracy(predictions, references, images) == pytest.approx(
