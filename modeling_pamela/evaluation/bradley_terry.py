@@ -198,7 +198,7 @@ def _connected(wins: np.ndarray) -> np.ndarray:
     reach = (wins > 0) | np.eye(wins.shape[-1], dtype=bool)
     for _ in range(max(1, (wins.shape[-1] - 1).bit_length())):
         reach = reach @ reach
-    return reach.all((-2, -1))
+    return np.all(reach, axis=(-2, -1))
 
 
 def _maximise(wins: np.ndarray) -> np.ndarray:
