@@ -16,7 +16,18 @@ from ..data.folder import DataFolder, Ratings
 from .metrics import user_pairwise_accuracy, user_pearson, user_spearman
 
 
-__all__ = ["Case", "Evidence", "PersonalScorer", "Scores", "evaluate_scorer", "seen_cases", "unseen_cases"]
+__all__ = [
+    "Case",
+    "Evidence",
+    "PersonalScorer",
+    "Predictions",
+    "Scores",
+    "evaluate_scorer",
+    "judge",
+    "predict",
+    "seen_cases",
+    "unseen_cases",
+]
 
 
 @dataclass(frozen=True)
@@ -54,10 +65,32 @@ class Case:
         evidence ([`Evidence`]): The whole context, in its fixed order.
         queries (`np.ndarray` of shape `(q,)`): Rows of the query pictures.
         references (`np.ndarray` of shape `(q,)`): Their ratings on the 0..1 scale.
+        draw (`int`): Number of the context draw.
     """
 
     evidence: Evidence
     queries: np.ndarray
+    references: np.ndarray
+    draw: int = 0
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """
+    What a scorer said of all queries, flat: one entry a case and query.
+
+    Attributes:
+        case (`np.ndarray` of shape `(Q,)`): Number of the case.
+        user, image (`np.ndarray` of shape `(Q,)`): Rows in `DataFolder.users` and `DataFolder.images`.
+        draw (`np.ndarray` of shape `(Q,)`): Number of the context draw.
+        predictions, references (`np.ndarray` of shape `(Q,)`): Score, and rating on the 0..1 scale.
+    """
+
+    case: np.ndarray
+    user: np.ndarray
+    image: np.ndarray
+    draw: np.ndarray
+    predictions: np.ndarray
     references: np.ndarray
 
 
@@ -111,7 +144,7 @@ def unseen_cases(folder: DataFolder, split: str, protocol: str = "train", max_dr
         rows = query_rows[draw.user]
         rows = rows[~np.isin(queries.rating_id[rows], draw.rating_ids)]
         evidence = Evidence(draw.user, ratings.image[context], ratings.rating_norm[context])
-        cases.append(Case(evidence, queries.image[rows], queries.rating_norm[rows]))
+        cases.append(Case(evidence, queries.image[rows], queries.rating_norm[rows], draw.draw))
     return cases
 
 
@@ -133,20 +166,20 @@ def seen_cases(folder: DataFolder, split: str) -> list[Case]:
     return cases
 
 
-def evaluate_scorer(scorer: PersonalScorer, cases: Sequence[Case], k: int | None) -> Scores:
+def predict(scorer: PersonalScorer, cases: Sequence[Case], k: int | None) -> Predictions:
     """
-    Judge a scorer.
+    What a scorer says.
 
     Args:
-        scorer ([`PersonalScorer`]): What to judge.
+        scorer ([`PersonalScorer`]): Whom to ask.
         cases (sequence of [`Case`]): From [`unseen_cases`] or [`seen_cases`].
         k (`int`, *optional*): Size of the context; `None` for all of it. A person with fewer context ratings gets those.
 
     Returns:
-        [`Scores`]
+        [`Predictions`]
 
     Raises:
-        DataError: There are no cases, or nobody has two queries that they rated differently.
+        DataError: There are no cases.
     """
     if not cases:
         raise DataError(
@@ -156,10 +189,43 @@ def evaluate_scorer(scorer: PersonalScorer, cases: Sequence[Case], k: int | None
     for case in cases:
         evidence = Evidence(case.evidence.user, case.evidence.images[:k], case.evidence.ratings[:k])
         predictions.append(np.asarray(scorer(evidence, case.queries), dtype=np.float64))
-    lengths = [len(case.queries) for case in cases]
-    case_ids = np.repeat(np.arange(len(cases)), lengths)
-    flat, references = np.concatenate(predictions), np.concatenate([case.references for case in cases])
-    case_user = np.array([case.evidence.user for case in cases])
+    number = np.repeat(np.arange(len(cases)), [len(case.queries) for case in cases])
+    return Predictions(
+        number,
+        user=np.array([case.evidence.user for case in cases])[number],
+        image=np.concatenate([case.queries for case in cases]),
+        draw=np.array([case.draw for case in cases])[number],
+        predictions=np.concatenate(predictions),
+        references=np.concatenate([case.references for case in cases]),
+    )
+
+
+def evaluate_scorer(scorer: PersonalScorer, cases: Sequence[Case], k: int | None) -> Scores:
+    """
+    Judge a scorer: [`judge`] of what it [`predict`]s, with the same arguments and errors.
+
+    Returns:
+        [`Scores`]
+    """
+    return judge(predict(scorer, cases, k))
+
+
+def judge(found: Predictions) -> Scores:
+    """
+    Metrics of predictions.
+
+    Args:
+        found ([`Predictions`]): From [`predict`].
+
+    Returns:
+        [`Scores`]
+
+    Raises:
+        DataError: Nobody has two queries that they rated differently.
+    """
+    flat, references = found.predictions, found.references
+    _, first, case_ids = np.unique(found.case, return_index=True, return_inverse=True)
+    case_user = found.user[first]
 
     srocc = user_spearman(flat, references, case_ids)
     plcc = user_pearson(flat, references, case_ids)
@@ -170,7 +236,7 @@ def evaluate_scorer(scorer: PersonalScorer, cases: Sequence[Case], k: int | None
             f"None of the {len(np.unique(case_user))} people has two queries that they rated differently, so no order can be judged. "
             "Split the data set with more validation or test pictures."
         )
-    squared = np.bincount(case_ids, (flat - references) ** 2, minlength=len(cases)) / np.maximum(lengths, 1)
+    squared = np.bincount(case_ids, (flat - references) ** 2) / np.bincount(case_ids)
     return Scores(
         users,
         srocc=_mean_by(case_user[srocc.user_ids], srocc.values, users),
