@@ -1,27 +1,21 @@
 """A posterior model next to what it should beat, on the same people, contexts and queries."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..data.embed import FolderEmbeddings, read_embeddings
-from ..data.files import DataError
 from ..data.folder import DataFolder
 from ..modeling_pamela import PamelaForPersonalizedScoring
-from .baselines import CrowdOracle, ResidualRidge, tune_residual_ridge
+from .baselines import CrowdOracle
 from .bootstrap import bootstrap_mean, paired_difference
+from .methods import Methods
 from .protocol import PersonalScorer, Scores, evaluate_scorer, seen_cases, unseen_cases
-from .scorers import PopulationScorer, PosteriorScorer, TokenScorer
+from .scorers import TokenScorer
 
 
 __all__ = ["Result", "compare", "markdown_table", "summarise"]
-
-# Besides the linear kernel: RBF kernels about as wide as two pictures are apart.
-RIDGE_BANDWIDTHS = (None, 0.7, 1.4)
-VALIDATION_DRAWS = 3
 
 
 @dataclass(frozen=True)
@@ -52,10 +46,10 @@ def compare(
     with_prompts: bool = True,
 ) -> list[Result]:
     """
-    Evaluate a posterior model, its population score alone and with a ridge on a person's residuals, a token model and the crowd oracle.
+    Evaluate a posterior model, its population score alone, with a ridge on a person's residuals and with a matrix factorisation of them, a token
+    model and the crowd oracle.
 
-    The ridge sees the same frozen features and the same population score; its penalty and kernel are chosen for every
-    context size on the people of `val_unseen`, with contexts from other pictures (so on `val_unseen` itself it is flattered).
+    Ridge and factorisation see the same frozen features and the same population score; how they are tuned says [`~modeling_pamela.evaluation.methods.Methods`].
 
     Args:
         folder ([`DataFolder`]): Split and embedded.
@@ -72,57 +66,26 @@ def compare(
     Raises:
         DataError: A model was trained on another split.
     """
-    embeddings = read_embeddings(folder, model.config)
-    if not with_prompts:
-        embeddings = replace(embeddings, text=torch.zeros_like(embeddings.text))
+    methods = Methods(folder, model, token_model, with_prompts)
     seen = split.endswith("_seen")
     cases = seen_cases(folder, split) if seen else unseen_cases(folder, split, protocol)
     contexts = [None] if seen else contexts
-    for judged in (model, token_model):
-        if judged is not None and judged.config.training_split not in (None, folder.split_fingerprint()):
-            raise DataError(
-                f"A model was trained on another split than that of {folder.path}, so it may have seen what it would be tested on. "
-                "Train it on this split, or evaluate on the folder it was trained on."
-            )
     names = np.array(folder.user_ids)
 
-    def judge(scorer: PersonalScorer, k: int | None, label: int | str) -> Result:
+    def judged(scorer: PersonalScorer, k: int | None, label: int | str) -> Result:
         scores = evaluate_scorer(scorer, cases, k)
         return Result(scorer.name, label, names[scores.users], scores)
 
-    every = folder.ratings(*folder.splits)
-    population = PopulationScorer(model, embeddings)
-    posterior = PosteriorScorer(model, embeddings)
-    results = [
-        judge(CrowdOracle(every.user, every.image, every.rating_norm), 0, "-"),
-        judge(population, 0, "-"),
-    ]
-    token = None if token_model is None else TokenScorer(token_model, embeddings, folder.ratings("train"))
-    validation = unseen_cases(folder, "val_unseen", max_draws=VALIDATION_DRAWS)
-    features = _ridge_features(model, embeddings)
+    results = [judged(methods.oracle, 0, "-"), judged(methods.population, 0, "-")]
     for k in contexts:
         label = "all" if k is None else k
-        if token is not None:
-            results.append(judge(token, k, label))
+        if methods.token is not None:
+            results.append(judged(methods.token, k, label))
         if k != 0:
-            ridge: ResidualRidge = tune_residual_ridge(
-                population.scores, features, validation, k, bandwidths=RIDGE_BANDWIDTHS
-            )
-            results.append(judge(ridge, k, label))
-        results.append(judge(posterior, k, label))
+            results.append(judged(methods.ridge(k), k, label))
+            results.append(judged(methods.factorisation([size for size in contexts if size != 0])[k], k, label))
+        results.append(judged(methods.posterior, k, label))
     return results
-
-
-@torch.no_grad()
-def _ridge_features(model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings) -> np.ndarray:
-    """The inputs that the posterior model sees, side by side, each with a mean square of 1 a row."""
-    columns = []
-    given = {"image": embeddings.image, "text": embeddings.text, "metadata": embeddings.metadata}
-    for name, embeds in given.items():
-        if name in model.pamela.projections:
-            projected = model.pamela.projections[name](embeds.to(model.device)).double().cpu().numpy()
-            columns.append(projected / projected.shape[1] ** 0.5)
-    return np.concatenate(columns, axis=1)
 
 
 def summarise(splits: Sequence[Sequence[Result]], reference: str = TokenScorer.name) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from modeling_pamela import PamelaForPersonalizedScoring
 from modeling_pamela.data.embed import read_embeddings
 from modeling_pamela.data.files import DataError
 from modeling_pamela.encoders_pamela import EncoderError
-from modeling_pamela.evaluation import comparison
+from modeling_pamela.evaluation import factorisation, methods
 from modeling_pamela.evaluation.comparison import Result, compare, markdown_table, summarise
 from modeling_pamela.evaluation.protocol import Scores, evaluate_scorer, unseen_cases
 from modeling_pamela.evaluation.scorers import PosteriorScorer
@@ -47,7 +47,9 @@ def token(taste_folder):
 def quick():
     """Fewer bandwidths to choose from."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison, "RIDGE_BANDWIDTHS", (None, 1.0))
+        patch.setattr(methods, "RIDGE_BANDWIDTHS", (None, 1.0))
+        patch.setattr(factorisation, "RANKS", (4,))
+        patch.setattr(factorisation, "MAP_PENALTIES", (10.0,))
         yield
 
 
@@ -60,9 +62,10 @@ METHODS = {
     ("crowd oracle", "-"),
     ("population", "-"),
     *((method, k) for method in ("token + kNN", "posterior") for k in (0, 15, "all")),
-    ("population + ridge", 15),
-    ("population + ridge", "all"),
+    *((method, k) for method in ("population + ridge", "matrix factorisation") for k in (15, "all")),
 }
+
+METHODS_OF_ONE_MODEL = {name for name, _ in METHODS} - {"token + kNN"}
 
 
 def test_every_method_is_judged_on_the_same_people(taste_folder, results):
@@ -109,6 +112,7 @@ def test_seen_people_are_judged_with_all_they_rated(taste_folder, posterior, tok
         ("population", "-"),
         ("token + kNN", "all"),
         ("population + ridge", "all"),
+        ("matrix factorisation", "all"),
         ("posterior", "all"),
     }
     assert all(len(result.people) == 14 for result in found)
@@ -116,7 +120,7 @@ def test_seen_people_are_judged_with_all_they_rated(taste_folder, posterior, tok
 
 def test_the_papers_protocol_has_its_own_queries(taste_folder, posterior, quick):
     found = compare(taste_folder, posterior, contexts=(3,), protocol="query")
-    assert {result.method for result in found} == {"crowd oracle", "population", "population + ridge", "posterior"}
+    assert {result.method for result in found} == METHODS_OF_ONE_MODEL
     assert all(result.scores.skipped == 0 for result in found)
 
 

@@ -1,0 +1,119 @@
+"""The methods that a data folder and its models allow, each tuned with the same validation people, ready to be judged."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from ..data.embed import FolderEmbeddings, read_embeddings
+from ..data.files import DataError
+from ..data.folder import DataFolder
+from ..modeling_pamela import PamelaForPersonalizedScoring
+from .baselines import CrowdOracle, ResidualRidge, tune_residual_ridge
+from .factorisation import MatrixFactorisation, tune_factorisation
+from .protocol import Case, unseen_cases
+from .scorers import PopulationScorer, PosteriorScorer, TokenScorer
+
+
+__all__ = ["Methods"]
+
+# Besides the linear kernel: RBF kernels about as wide as two pictures are apart.
+RIDGE_BANDWIDTHS = (None, 0.7, 1.4)
+VALIDATION_DRAWS = 3
+
+
+class Methods:
+    """
+    A posterior model, the paper's token model and the baselines, over one split data folder.
+
+    What has to be tuned is tuned for every context size on the same cases: the people of `val_unseen`, three draws each, with contexts from other
+    pictures where the split has such, by user SROCC (so on `val_unseen` itself the tuned methods are flattered).
+
+    Args:
+        folder ([`~modeling_pamela.data.folder.DataFolder`]): Split and embedded.
+        model ([`PamelaForPersonalizedScoring`]): A posterior model.
+        token_model ([`PamelaForPersonalizedScoring`], *optional*): The paper's model, trained on the same split.
+        with_prompts (`bool`): Whether the methods may see prompts.
+
+    Raises:
+        DataError: A model was trained on another split.
+    """
+
+    def __init__(
+        self,
+        folder: DataFolder,
+        model: PamelaForPersonalizedScoring,
+        token_model: PamelaForPersonalizedScoring | None = None,
+        with_prompts: bool = True,
+    ) -> None:
+        for judged in (model, token_model):
+            if judged is not None and judged.config.training_split not in (None, folder.split_fingerprint()):
+                raise DataError(
+                    f"A model was trained on another split than that of {folder.path}, so it may have seen what it would be tested on. "
+                    "Train it on this split, or evaluate on the folder it was trained on."
+                )
+        self.folder, self.model, self.token_model = folder, model, token_model
+        self.embeddings: FolderEmbeddings = read_embeddings(folder, model.config)
+        if not with_prompts:
+            self.embeddings = replace(self.embeddings, text=torch.zeros_like(self.embeddings.text))
+        self._ridges: dict[int | None, ResidualRidge] = {}
+        self._factorisations: dict[int | None, MatrixFactorisation] = {}
+
+    @cached_property
+    def validation(self) -> list[Case]:
+        """What is tuned on."""
+        return unseen_cases(self.folder, "val_unseen", max_draws=VALIDATION_DRAWS)
+
+    @cached_property
+    def oracle(self) -> CrowdOracle:
+        """The mean rating by everybody else."""
+        every = self.folder.ratings(*self.folder.splits)
+        return CrowdOracle(every.user, every.image, every.rating_norm)
+
+    @cached_property
+    def population(self) -> PopulationScorer:
+        """The posterior model's score for nobody in particular."""
+        return PopulationScorer(self.model, self.embeddings)
+
+    @cached_property
+    def posterior(self) -> PosteriorScorer:
+        """The posterior model."""
+        return PosteriorScorer(self.model, self.embeddings)
+
+    @cached_property
+    def token(self) -> TokenScorer | None:
+        """The paper's model, where there is one."""
+        if self.token_model is None:
+            return None
+        return TokenScorer(self.token_model, self.embeddings, self.folder.ratings("train"))
+
+    def ridge(self, k: int | None) -> ResidualRidge:
+        """Population score plus a ridge on the person's residuals over the same frozen features, tuned for contexts of k ratings."""
+        if k not in self._ridges:
+            self._ridges[k] = tune_residual_ridge(
+                self.population.scores, self.features, self.validation, k, bandwidths=RIDGE_BANDWIDTHS
+            )
+        return self._ridges[k]
+
+    def factorisation(self, contexts: Sequence[int | None]) -> dict[int | None, MatrixFactorisation]:
+        """Matrix factorisation with side information, tuned for each context size."""
+        if missing := [k for k in contexts if k not in self._factorisations]:
+            train = self.folder.ratings("train")
+            self._factorisations |= tune_factorisation(
+                train, self.population.scores, self.features, self.validation, missing
+            )
+        return self._factorisations
+
+    @cached_property
+    @torch.no_grad()
+    def features(self) -> np.ndarray:
+        """`(N, D)`: the inputs that the posterior model sees, side by side, each with a mean square of 1 a row."""
+        columns = []
+        given = {"image": self.embeddings.image, "text": self.embeddings.text, "metadata": self.embeddings.metadata}
+        for name, embeds in given.items():
+            if name in self.model.pamela.projections:
+                projected = self.model.pamela.projections[name](embeds.to(self.model.device)).double().cpu().numpy()
+                columns.append(projected / projected.shape[1] ** 0.5)
+        return np.concatenate(columns, axis=1)
