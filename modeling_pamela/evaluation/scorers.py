@@ -1,5 +1,7 @@
 """PAMELA models and the baselines beside them as [`PersonalScorer`]s over a data folder's embeddings."""
 
+import copy
+
 import numpy as np
 import torch
 
@@ -91,7 +93,8 @@ class TokenScorer:
     def __init__(self, model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings, train: Ratings) -> None:
         self.model = model.eval()
         self.embeddings = embeddings
-        self.config = model.config
+        self.num_neighbours = model.config.num_neighbours
+        self.temperature = model.config.neighbour_temperature
         self.users = np.unique(train.user)
         table = model.pamela.user_embeddings
         if table is None:
@@ -110,6 +113,12 @@ class TokenScorer:
             ]
         )
 
+    def with_neighbours(self, num_neighbours: int, temperature: float) -> "TokenScorer":
+        """The same model with another K and tau than its config names."""
+        other = copy.copy(self)
+        other.num_neighbours, other.temperature = num_neighbours, temperature
+        return other
+
     def _profile(self, images: np.ndarray, ratings: np.ndarray) -> torch.Tensor:
         return preference_profile(self.image_embeds[images], torch.from_numpy(ratings).float())
 
@@ -125,8 +134,8 @@ class TokenScorer:
                 self._profile(evidence.images, evidence.ratings),
                 self.profiles,
                 self.tokens,
-                num_neighbours=self.config.num_neighbours,
-                temperature=self.config.neighbour_temperature,
+                num_neighbours=self.num_neighbours,
+                temperature=self.temperature,
             )
         else:
             token = None
