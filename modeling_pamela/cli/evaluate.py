@@ -2,13 +2,9 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-
-if TYPE_CHECKING:
-    from ..data.folder import DataFolder
 
 
 class Split(StrEnum):
@@ -55,6 +51,7 @@ def evaluate(
     from ..data.folder import DataFolder
     from ..evaluation.comparison import compare, markdown_table, summarise
     from ..taste.profile import ProfileError
+    from .baseline import token_baseline
     from .checkpoint import load_checkpoint
 
     folder = DataFolder(dataset)
@@ -62,10 +59,7 @@ def evaluate(
     if posterior.taste is None:
         raise ProfileError("The model to evaluate must be a posterior model; pass a token model as --token-model.")
     if token_model is None:
-        encoders = {
-            f"{role}_encoder": getattr(posterior.config, f"{role}_encoder") for role in ("image", "text", "profile")
-        }
-        token_model = _token_baseline(folder, Path(model), encoders, prompts)
+        token_model = token_baseline(folder, Path(model), posterior.config, prompts)
     token = load_checkpoint(token_model)
     results = compare(
         folder, posterior, token, split.value, [_size(text) for text in context or ["15"]], protocol.value, prompts
@@ -85,29 +79,3 @@ def _size(text: str) -> int | None:
     if not text.isdigit():
         raise typer.BadParameter(f'--context {text}: expected a number of ratings or "all".')
     return int(text)
-
-
-def _token_baseline(folder: "DataFolder", model: Path, encoders: dict[str, str], prompts: bool) -> Path:
-    """The paper's model, trained on the same split with the settings that validate best, kept in the model's folder."""
-    import contextlib
-    import hashlib
-    import sys
-
-    from ..data.files import DataError
-    from ..training.recipes import RECIPES
-    from ..training.trainer import USERS_FILE, train
-
-    if not model.is_dir():
-        raise DataError(
-            f"{model} is no local folder to keep a token model in; train one and pass it as --token-model."
-        )
-    recipe = RECIPES["token"]
-    config = recipe.config(**encoders, use_text=prompts, rating_scale=list(folder.rating_scale))
-    made_of = f"{folder.split_fingerprint()} {recipe} {config.to_json_string()}"
-    directory = model / "baselines" / f"token-{hashlib.sha256(made_of.encode()).hexdigest()[:8]}"
-    if not (directory / USERS_FILE).is_file():
-        typer.echo(f"Training the paper's token model for comparison; it is kept in {directory}.", err=True)
-        # The trainer prints its log; standard output is for the table.
-        with contextlib.redirect_stdout(sys.stderr):
-            train(folder, config, directory, resume=True, **recipe.training())
-    return directory

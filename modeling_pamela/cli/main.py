@@ -8,6 +8,7 @@ import typer
 from ..data.files import DataError
 from ..encoders_pamela import EncoderError
 from ..taste.profile import ProfileError
+from .bench import bench_app
 from .data import data_app
 from .demo import demo
 from .embed import embed
@@ -41,6 +42,7 @@ app = PamelaApp(
     add_completion=False,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(bench_app, name="bench")
 app.command()(embed)
 app.command()(train)
 app.command()(score)

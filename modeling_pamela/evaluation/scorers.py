@@ -97,11 +97,8 @@ class TokenScorer:
         self.temperature = model.config.neighbour_temperature
         self.users = np.unique(train.user)
         table = model.pamela.user_embeddings
-        if table is None:
-            raise ValueError(
-                'The model has no user tokens; train with `user_conditioning="token"` and `use_user=True`.'
-            )
-        self.tokens = table.weight.detach().cpu()
+        # Without tokens (`use_user=False`) everybody is known by their demographics alone.
+        self.tokens = None if table is None else table.weight.detach().cpu()
         # Pictures are compared as the network sees them; the paper's network sees the embedding itself.
         self.image_embeds = embeddings.image
         if "image" in model.pamela.projections:
@@ -127,7 +124,9 @@ class TokenScorer:
         device = self.model.device
         place = np.searchsorted(self.users, evidence.user)
         token: torch.Tensor | None
-        if place < len(self.users) and self.users[place] == evidence.user:
+        if self.tokens is None:
+            token = None
+        elif place < len(self.users) and self.users[place] == evidence.user:
             token = self.tokens[place]
         elif len(evidence.images):
             token = neighbour_user_embedding(

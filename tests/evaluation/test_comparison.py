@@ -16,31 +16,9 @@ from modeling_pamela.evaluation import factorisation, methods
 from modeling_pamela.evaluation.comparison import Result, compare, markdown_table, summarise
 from modeling_pamela.evaluation.protocol import Scores, evaluate_scorer, unseen_cases
 from modeling_pamela.evaluation.scorers import PosteriorScorer
-from modeling_pamela.training.closed_form import fit_closed_form
-from modeling_pamela.training.recipes import RECIPES
-from modeling_pamela.training.trainer import make_model
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-TINY = {"image_projection_dim": 6, "text_projection_dim": 4, "profile_projection_dim": 3}
-
-
-@pytest.fixture(scope="module")
-def posterior(taste_folder):
-    config = RECIPES["posterior"].config(**TINY, num_learned_directions=16, num_free_image_directions=8)
-    embeddings, ratings = read_embeddings(taste_folder, config), taste_folder.ratings("train")
-    model = make_model(config, ratings, embeddings, seed=0)
-    fit_closed_form(model, ratings, embeddings)
-    return model.eval()
-
-
-@pytest.fixture(scope="module")
-def token(taste_folder):
-    """Not trained: who wins is none of this file's business."""
-    config = RECIPES["token"].config(**TINY, hidden_size=8, intermediate_size=8, num_attention_heads=2)
-    embeddings = read_embeddings(taste_folder, config)
-    return make_model(config, taste_folder.ratings("train"), embeddings, seed=0).eval()
 
 
 @pytest.fixture(scope="module")

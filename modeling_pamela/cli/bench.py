@@ -1,0 +1,239 @@
+"""`pamela bench`: the paper's tables and figures, for any data folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
+
+    from ..evaluation.methods import Methods
+    from ..evaluation.protocol import PersonalScorer
+    from ..evaluation.report import Report
+
+
+__all__ = ["bench_app"]
+
+bench_app = typer.Typer(
+    help="The paper's tables and figures. Each is written as JSON, Markdown and PNG, and not computed again from the same data and models.",
+    no_args_is_help=True,
+)
+
+Dataset = Annotated[Path, typer.Argument(help="A data folder, split and embedded.")]
+Model = Annotated[Path, typer.Option(help="A posterior checkpoint trained on it.")]
+TokenModel = Annotated[
+    Path | None,
+    typer.Option(help="A token checkpoint trained on it. Without it one is trained, once, beside the model."),
+]
+Out = Annotated[Path, typer.Option(help="Folder of the reports.")]
+Context = Annotated[str, typer.Option(help='Ratings of a new person that may be seen: a number or "all".')]
+
+
+@bench_app.command()
+def table2(
+    dataset: Dataset,
+    model: Model,
+    token_model: TokenModel = None,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Precomputed scores of another reward: CSV or Parquet with image_id, score and perhaps user_id. Repeatable.",
+        ),
+    ] = None,
+    context: Context = "15",
+    out: Out = Path("bench"),
+) -> None:
+    """Rewards side by side, on single people and on picture means."""
+    from ..evaluation.bench.table2 import rewards_report
+    from ..evaluation.precomputed import TableScorer
+    from ..evaluation.protocol import PersonalScorer, unseen_cases
+
+    methods, made_from = _methods(dataset, model, token_model)
+    k = _size(context)
+    tables = []
+    for entry in scores or []:
+        name, equals, file = entry.partition("=")
+        if not (name and equals and file):
+            raise typer.BadParameter(f"--scores {entry}: expected NAME=FILE.")
+        tables.append(TableScorer(file, methods.folder, name))
+        made_from[name] = _digest(Path(file))
+
+    def compute() -> "tuple[Report, None]":
+        scorers: list[tuple[PersonalScorer, int | None]] = [(methods.oracle, 0)]
+        scorers += [(table, k if table.is_personal else 0) for table in tables]
+        scorers.append((methods.population, 0))
+        if methods.token is not None:
+            scorers += [(methods.token, 0), (methods.token, k)]
+        if k != 0:
+            scorers += [(methods.ridge(k), k), (methods.factorisation([k])[k], k)]
+        scorers.append((methods.posterior, k))
+        return rewards_report(methods.folder, scorers, unseen_cases(methods.folder, "test_unseen")), None
+
+    _show(out, "table2", {**made_from, "context": context}, compute)
+
+
+@bench_app.command()
+def table3(
+    datasets: Annotated[
+        list[Path], typer.Argument(help="Data folders, split and embedded; the table averages over them.")
+    ],
+    recipe: Annotated[str, typer.Option(help="What is trained for each row; see pamela train.")] = "posterior",
+    context: Context = "15",
+    out: Out = Path("bench"),
+) -> None:
+    """Inputs left out: trains one model for each row and data set."""
+    from ..data.folder import DataFolder
+    from ..evaluation.bench.table3 import ablation_report
+    from ..evaluation.report import data_fingerprint
+    from ..modeling_pamela import PamelaForPersonalizedScoring
+    from ..training.recipes import RECIPES
+    from ..training.trainer import train
+
+    if recipe not in RECIPES:
+        raise typer.BadParameter(f"--recipe {recipe}: expected one of {', '.join(RECIPES)}.")
+    k = _size(context)
+    if k is None:
+        raise typer.BadParameter('--context: the table needs a number of ratings, not "all".')
+    folders = [DataFolder(dataset) for dataset in datasets]
+
+    def train_one(folder: DataFolder, fields: dict[str, bool], directory: Path) -> PamelaForPersonalizedScoring:
+        chosen = RECIPES[recipe]
+        config = chosen.config(rating_scale=list(folder.rating_scale), **fields)
+        return train(folder, config, directory, resume=True, **chosen.training())
+
+    made_from = {"data": [data_fingerprint(folder) for folder in folders], "recipe": recipe, "context": k}
+    _show(out, "table3", made_from, lambda: ablation_report(folders, train_one, out / "models" / recipe, k))
+
+
+@bench_app.command()
+def table4(dataset: Dataset, model: Model, token_model: TokenModel = None, out: Out = Path("bench")) -> None:
+    """Context size, neighbours and temperature: all on validation, the chosen ones on test."""
+    from ..evaluation.bench.table4 import grid_report
+    from ..evaluation.methods import VALIDATION_DRAWS
+    from ..evaluation.protocol import unseen_cases
+
+    methods, made_from = _methods(dataset, model, token_model)
+    validation = unseen_cases(methods.folder, "val_unseen", max_draws=VALIDATION_DRAWS)
+    _show(
+        out, "table4", made_from, lambda: grid_report(methods, validation, unseen_cases(methods.folder, "test_unseen"))
+    )
+
+
+@bench_app.command()
+def fig11(
+    dataset: Dataset,
+    model: Model,
+    token_model: TokenModel = None,
+    context: Context = "15",
+    out: Out = Path("bench"),
+) -> None:
+    """Pairwise accuracy against the tie margin."""
+    from ..evaluation.bench.margins import margin_report
+    from ..evaluation.protocol import unseen_cases
+
+    methods, made_from = _methods(dataset, model, token_model)
+    scorers = _models(methods)
+    cases = unseen_cases(methods.folder, "test_unseen")
+    k = _size(context)
+    _show(out, "fig11", {**made_from, "context": context}, lambda: margin_report(scorers, cases, k))
+
+
+@bench_app.command()
+def diverging(
+    dataset: Dataset,
+    model: Model,
+    token_model: TokenModel = None,
+    context: Context = "15",
+    out: Out = Path("bench"),
+    pictures: Annotated[
+        bool, typer.Option(help="Also write fig10.html, a page of such pairs with the pictures inside.")
+    ] = True,
+) -> None:
+    """Pairs on which two people disagree."""
+    from ..evaluation.bench.diverging import diverging_report, write_conflicts
+    from ..evaluation.protocol import seen_cases, unseen_cases
+
+    methods, made_from = _methods(dataset, model, token_model)
+    k = _size(context)
+    scorers = _models(methods)
+    cases = {
+        "test_seen": seen_cases(methods.folder, "test_seen"),
+        "test_unseen": unseen_cases(methods.folder, "test_unseen"),
+    }
+    _show(out, "diverging", {**made_from, "context": context}, lambda: (diverging_report(scorers, cases, k), None))
+    if pictures:
+        page = write_conflicts(out / "fig10.html", methods.folder, methods.posterior, cases["test_unseen"], k)
+        typer.echo(f"Written to {page}")
+
+
+@bench_app.command()
+def study(
+    dataset: Annotated[Path, typer.Argument(help="A data folder with comparisons (the config `pairs`).")],
+    draws: Annotated[int, typer.Option(min=1, help="Bootstrap draws.")] = 1000,
+    out: Out = Path("bench"),
+) -> None:
+    """Elo scores of the conditions that people compared."""
+    from ..data.folder import DataFolder
+    from ..evaluation.bench.study import study_report
+    from ..evaluation.report import data_fingerprint
+
+    folder = DataFolder(dataset)
+    made_from = {"data": data_fingerprint(folder), "draws": draws}
+    _show(out, "study", made_from, lambda: study_report(folder.table("pairs"), draws))
+
+
+def _methods(dataset: Path, model: Path, token_model: Path | None) -> "tuple[Methods, dict[str, object]]":
+    """The methods, and what a report of them is made from."""
+    from ..data.folder import DataFolder
+    from ..evaluation.methods import Methods
+    from ..evaluation.report import data_fingerprint
+    from ..taste.profile import ProfileError
+    from .baseline import token_baseline
+    from .checkpoint import load_checkpoint
+
+    folder = DataFolder(dataset)
+    posterior = load_checkpoint(str(model))
+    if posterior.taste is None:
+        raise ProfileError("--model must be a posterior model; pass a token model as --token-model.")
+    token = load_checkpoint(str(token_model or token_baseline(folder, model, posterior.config)))
+    methods = Methods(folder, posterior, token)
+    made_from: dict[str, object] = {
+        "data": data_fingerprint(folder),
+        "model": posterior.fingerprint(),
+        "token model": token.fingerprint(),
+    }
+    return methods, made_from
+
+
+def _models(methods: "Methods") -> "list[PersonalScorer]":
+    token = [methods.token] if methods.token is not None else []
+    return [methods.population, *token, methods.posterior]
+
+
+def _size(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdigit():
+        raise typer.BadParameter(f'--context {text}: expected a number of ratings or "all".')
+    return int(text)
+
+
+def _digest(file: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def _show(
+    out: Path, name: str, made_from: dict[str, object], compute: "Callable[[], tuple[Report, Figure | None]]"
+) -> None:
+    from ..evaluation.report import run_report
+
+    report = run_report(out, name, made_from, compute)
+    typer.echo(report.markdown())
+    typer.echo(f"Written to {out}/{name}.md, .json and, with a figure, .png")
