@@ -5,12 +5,15 @@ from typing import Annotated
 
 import typer
 
+from .data_variance import taste_variance
+
 
 __all__ = ["data_app"]
 
 data_app = typer.Typer(help="Import and split data sets of personal picture ratings.", no_args_is_help=True)
 import_app = typer.Typer(help="Import ratings and pictures from another form.", no_args_is_help=True)
 data_app.add_typer(import_app, name="import")
+data_app.command("taste-variance")(taste_variance)
 
 
 def _column_map(entries: list[str]) -> dict[str, str]:
