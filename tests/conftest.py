@@ -144,3 +144,33 @@ def write_taste_folder(folder, num_people=24, num_pictures=48):
     EmbeddingStore(data.path, fingerprints["text"], "text").add(
         [text_key(text) for text in sentences], rng.normal(size=(len(sentences), config.text_embed_dim))
     )
+
+
+SMALL = {"image_projection_dim": 6, "text_projection_dim": 4, "profile_projection_dim": 3}
+
+
+@pytest.fixture(scope="session")
+def posterior(taste_folder):
+    """A posterior model trained on `taste_folder`."""
+    from modeling_pamela.data.embed import read_embeddings
+    from modeling_pamela.training.closed_form import fit_closed_form
+    from modeling_pamela.training.recipes import RECIPES
+    from modeling_pamela.training.trainer import make_model
+
+    config = RECIPES["posterior"].config(**SMALL, num_learned_directions=16, num_free_image_directions=8)
+    embeddings, ratings = read_embeddings(taste_folder, config), taste_folder.ratings("train")
+    model = make_model(config, ratings, embeddings, seed=0)
+    fit_closed_form(model, ratings, embeddings)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def token(taste_folder):
+    """A token model for `taste_folder`, not trained."""
+    from modeling_pamela.data.embed import read_embeddings
+    from modeling_pamela.training.recipes import RECIPES
+    from modeling_pamela.training.trainer import make_model
+
+    config = RECIPES["token"].config(**SMALL, hidden_size=8, intermediate_size=8, num_attention_heads=2)
+    embeddings = read_embeddings(taste_folder, config)
+    return make_model(config, taste_folder.ratings("train"), embeddings, seed=0).eval()

@@ -1,0 +1,58 @@
+"""`pamela bench` as typed."""
+
+import pytest
+from typer.testing import CliRunner
+
+from modeling_pamela.cli.bench import bench_app
+from modeling_pamela.data.files import DataError
+from modeling_pamela.evaluation import factorisation, methods
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def checkpoints(posterior, token, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    posterior.save_pretrained(folder / "posterior")
+    token.save_pretrained(folder / "token")
+    return ["--model", str(folder / "posterior"), "--token-model", str(folder / "token")]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(bench_app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_a_report_is_written_and_shown(taste_folder, checkpoints, tmp_path):
+    run = invoke("fig11", taste_folder.path, *checkpoints, "--out", tmp_path, "--context", "5")
+    assert run.exit_code == 0, run.output
+    assert "| posterior | 0.000 |" in run.output
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["fig11.json", "fig11.md", "fig11.png"]
+    written = (tmp_path / "fig11.json").stat().st_mtime_ns
+    assert invoke("fig11", taste_folder.path, *checkpoints, "--out", tmp_path, "--context", "5").stdout == run.stdout
+    assert (tmp_path / "fig11.json").stat().st_mtime_ns == written
+    invoke("fig11", taste_folder.path, *checkpoints, "--out", tmp_path, "--context", "all")
+    assert (tmp_path / "fig11.json").stat().st_mtime_ns > written
+
+
+def test_precomputed_scores_stand_in_the_table_of_rewards(taste_folder, checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(methods, "RIDGE_BANDWIDTHS", (None,))
+    monkeypatch.setattr(factorisation, "RANKS", (4,))
+    scores = tmp_path / "scores.csv"
+    scores.write_text(
+        "image_id,score\n" + "".join(f"{name},{row}\n" for row, name in enumerate(taste_folder.image_ids))
+    )
+    run = invoke("table2", taste_folder.path, *checkpoints, "--scores", f"my reward={scores}", "--out", tmp_path)
+    assert run.exit_code == 0, run.output
+    assert "| my reward | 0 |" in run.output
+    assert "| HPSv3 |" in run.output
+
+
+def test_bad_options(taste_folder, checkpoints, tmp_path):
+    run = CliRunner().invoke(bench_app, ["fig11", str(taste_folder.path), *checkpoints, "--context", "some"])
+    assert run.exit_code == 2
+    assert 'expected a number of ratings or "all"' in run.output
+    run = CliRunner().invoke(bench_app, ["table3", str(taste_folder.path), "--recipe", "none"])
+    assert run.exit_code == 2
+    with pytest.raises(DataError, match="no pairs split"):
+        invoke("study", taste_folder.path, "--out", tmp_path)
