@@ -157,19 +157,32 @@ class PamelaPreTrainedModel(PreTrainedModel):
             )
         encoder.check_fingerprint(role, self.config.encoder_fingerprints)
 
-    def get_image_embeds(self, pixel_values: Tensor) -> Tensor:
+    def get_image_embeds(
+        self, pixel_values: Tensor, pixel_attention_mask: Tensor | None = None, spatial_shapes: Tensor | None = None
+    ) -> Tensor:
         """
         Frozen picture embeddings, with gradient to the pixels.
 
         Args:
-            pixel_values (`torch.Tensor` of shape `(N, 3, H, W)`): As the processor makes them.
+            pixel_values (`torch.Tensor` of shape `(N, 3, H, W)`): As the processor makes them; NaFlex encoders' are `(N, P, D)`.
+            pixel_attention_mask (`torch.Tensor` of shape `(N, P)`, *optional*): Which patches are there (NaFlex encoders).
+            spatial_shapes (`torch.Tensor` of shape `(N, 2)`, *optional*): Rows and columns of patches (NaFlex encoders).
 
         Returns:
             `torch.Tensor` of shape `(N, image_embed_dim)`
         """
         encoder = self.encoder("image")
         dtype = next(encoder.parameters()).dtype
-        return encoder(pixel_values=pixel_values.to(self.device, dtype)).to(self.dtype)
+        inputs = {"pixel_values": pixel_values.to(self.device, dtype)}
+        for name, tensor in {"pixel_attention_mask": pixel_attention_mask, "spatial_shapes": spatial_shapes}.items():
+            if tensor is not None:
+                inputs[name] = tensor.to(self.device)
+        return encoder(**inputs).to(self.embeds_dtype)
+
+    @property
+    def embeds_dtype(self) -> torch.dtype:
+        """Of embeddings: that of the model, but float32 where the network is in half precision."""
+        return torch.promote_types(self.dtype, torch.float32)
 
     def get_text_embeds(self, input_ids: Tensor, attention_mask: Tensor | None, role: str = "text") -> Tensor:
         """
@@ -188,10 +201,10 @@ class PamelaPreTrainedModel(PreTrainedModel):
             attention_mask = torch.ones_like(input_ids)
         input_ids, attention_mask = input_ids.to(self.device), attention_mask.to(self.device)
         present = attention_mask.any(-1)
-        embeds = torch.zeros(len(input_ids), encoder.embed_dim, dtype=self.dtype, device=self.device)
+        embeds = torch.zeros(len(input_ids), encoder.embed_dim, dtype=self.embeds_dtype, device=self.device)
         if present.any():
             encoded = encoder(input_ids=input_ids[present], attention_mask=attention_mask[present])
-            embeds[present] = encoded.to(self.dtype)
+            embeds[present] = encoded.to(self.embeds_dtype)
         return embeds
 
 
@@ -663,6 +676,8 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         metadata_attention_mask: Tensor | None = None,
         demographics_input_ids: Tensor | None = None,
         demographics_attention_mask: Tensor | None = None,
+        pixel_attention_mask: Tensor | None = None,
+        spatial_shapes: Tensor | None = None,
         image_embeds: Tensor | None = None,
         text_embeds: Tensor | None = None,
         metadata_embeds: Tensor | None = None,
@@ -679,7 +694,8 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         Score N pictures for U people in R rows.
 
         Args:
-            pixel_values (`torch.Tensor` of shape `(N, 3, H, W)`, *optional*): Pictures as the processor makes them.
+            pixel_values, pixel_attention_mask, spatial_shapes (*optional*): Pictures as the processor makes them; see
+                [`~PamelaPreTrainedModel.get_image_embeds`].
             input_ids, attention_mask (`torch.Tensor` of shape `(N, T)`, *optional*): Tokenised prompts.
             metadata_input_ids, metadata_attention_mask (`torch.Tensor` of shape `(N, T)`, *optional*): Tokenised metadata.
             demographics_input_ids, demographics_attention_mask (`torch.Tensor` of shape `(U, T)`, *optional*): Tokenised demographics.
@@ -704,7 +720,7 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             EncoderError: Raw inputs were given, and the encoder for them is not at hand.
         """
         if image_embeds is None and pixel_values is not None:
-            image_embeds = self.get_image_embeds(pixel_values)
+            image_embeds = self.get_image_embeds(pixel_values, pixel_attention_mask, spatial_shapes)
         if text_embeds is None and input_ids is not None:
             text_embeds = self.get_text_embeds(input_ids, attention_mask)
         if metadata_embeds is None and metadata_input_ids is not None:

@@ -92,8 +92,9 @@ class PamelaProcessor(ProcessorMixin):
         tokenizer (`PreTrainedTokenizerBase`): Of the prompt encoder.
         profile_tokenizer (`PreTrainedTokenizerBase`): Of the encoder of demographics and metadata.
         text_max_length, profile_max_length (`int`): Longer texts are cut after so many tokens.
-        text_padding (`str`): `"longest"`, or `"max_length"` for SigLIP.
-        text_lower_case (`bool`): SigLIP was trained on lower-cased text.
+        text_padding, profile_padding (`str`): `"longest"`, or `"max_length"` for SigLIP.
+        text_lower_case, profile_lower_case (`bool`): SigLIP was trained on lower-cased text.
+        text_prompt, profile_prompt (`str`): What the encoder was trained to see before a text.
     """
 
     profile_tokenizer: PreTrainedTokenizerBase
@@ -106,13 +107,21 @@ class PamelaProcessor(ProcessorMixin):
         text_max_length: int = 512,
         profile_max_length: int = 512,
         text_padding: str = "longest",
+        profile_padding: str = "longest",
         text_lower_case: bool = False,
+        profile_lower_case: bool = False,
+        text_prompt: str = "",
+        profile_prompt: str = "",
     ) -> None:
         super().__init__(image_processor, tokenizer, profile_tokenizer)
         self.text_max_length = text_max_length
         self.profile_max_length = profile_max_length
         self.text_padding = text_padding
+        self.profile_padding = profile_padding
         self.text_lower_case = text_lower_case
+        self.profile_lower_case = profile_lower_case
+        self.text_prompt = text_prompt
+        self.profile_prompt = profile_prompt
 
     @classmethod
     def from_config(cls, config: PamelaConfig) -> "PamelaProcessor":
@@ -132,7 +141,11 @@ class PamelaProcessor(ProcessorMixin):
             text_max_length=text.max_length,
             profile_max_length=profile.max_length,
             text_padding=text.padding,
+            profile_padding=profile.padding,
             text_lower_case=text.lower_case,
+            profile_lower_case=profile.lower_case,
+            text_prompt=text.prompt,
+            profile_prompt=profile.prompt,
         )
 
     def __call__(
@@ -150,8 +163,9 @@ class PamelaProcessor(ProcessorMixin):
             metadata (`dict` or a list of N): What is known of the pictures, e.g. `{"style": "watercolour"}`.
 
         Returns:
-            `BatchFeature` of torch tensors with, as far as given, `pixel_values`, `input_ids`, `attention_mask`,
-            `demographics_input_ids`, `demographics_attention_mask`, `metadata_input_ids`, `metadata_attention_mask`.
+            `BatchFeature` of torch tensors with, as far as given, `pixel_values` (with NaFlex encoders also `pixel_attention_mask` and
+            `spatial_shapes`), `input_ids`, `attention_mask`, `demographics_input_ids`, `demographics_attention_mask`,
+            `metadata_input_ids`, `metadata_attention_mask`.
         """
         data: dict[str, Any] = {}
         if images is not None:
@@ -178,13 +192,17 @@ class PamelaProcessor(ProcessorMixin):
             `BatchFeature` with `input_ids` and `attention_mask` of shape `(N, T)`
         """
         cleaned = [(text or "").strip() for text in texts]
-        if role == "text":
-            tokenizer, max_length, padding = self.tokenizer, self.text_max_length, self.text_padding
-            if self.text_lower_case:
-                cleaned = [text.lower() for text in cleaned]
-        else:
-            tokenizer, max_length, padding = self.profile_tokenizer, self.profile_max_length, "longest"
-        tokens = tokenizer(cleaned, padding=padding, truncation=True, max_length=max_length, return_tensors="pt")
+        if getattr(self, f"{role}_lower_case"):
+            cleaned = [text.lower() for text in cleaned]
+        prompt = getattr(self, f"{role}_prompt")
+        tokenizer = self.tokenizer if role == "text" else self.profile_tokenizer
+        tokens = tokenizer(
+            [prompt + text for text in cleaned],
+            padding=getattr(self, f"{role}_padding"),
+            truncation=True,
+            max_length=getattr(self, f"{role}_max_length"),
+            return_tensors="pt",
+        )
         mask = tokens.get("attention_mask")
         if mask is None:
             # SigLIP's tokenizer returns none, since the model attends to padding.

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
+from transformers import BatchFeature
 
 from ..configuration_pamela import PamelaConfig
 from ..encoders_pamela import FrozenEncoder, load_image_encoder, load_text_encoder
@@ -146,12 +147,12 @@ def embed_pictures(
     threads = torch.get_num_threads()
 
     def encode(batch: list[bytes | str | Path | Image.Image]) -> tuple[np.ndarray, list[ImageError | None]]:
-        prepared: list[Tensor] = []
+        prepared: list[BatchFeature] = []
         errors: list[ImageError | None] = []
         for picture in batch:
             try:
                 image = picture if isinstance(picture, Image.Image) else open_image(picture)
-                prepared.append(processor(images=image)["pixel_values"][0])
+                prepared.append(processor(images=image))
                 errors.append(None)
             except ImageError as error:
                 if set_aside is None:
@@ -159,9 +160,10 @@ def embed_pictures(
                 errors.append(error)
         if not prepared:
             return np.zeros((0, encoder.embed_dim), dtype=np.float32), errors
-        pixel_values = torch.stack(prepared).to(parameter.device, parameter.dtype)
+        # Its floating-point tensors take on the precision; masks and sizes keep theirs.
+        inputs = BatchFeature({name: torch.cat([picture[name] for picture in prepared]) for name in prepared[0]})
         with torch.inference_mode():
-            return encoder(pixel_values=pixel_values).float().cpu().numpy(), errors
+            return encoder(**inputs.to(parameter.device, parameter.dtype)).float().cpu().numpy(), errors
 
     results = [np.zeros((0, encoder.embed_dim), dtype=np.float32)]
     place = 0
