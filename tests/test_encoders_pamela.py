@@ -1,26 +1,34 @@
 """Frozen encoders: the embedded ones, and Hub classes as tiny randomly initialised models."""
 
+import shutil
+
 import pytest
 import torch
 from PIL import Image
+from tiny_encoders import make_tokenizer, save_llama, save_naflex, save_nemotron, save_pooling, save_siglip
 from transformers import (
     AutoTokenizer,
     BertConfig,
     BertModel,
     CLIPConfig,
     CLIPModel,
+    LlamaModel,
     SiglipConfig,
     SiglipModel,
 )
 
+from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring, PamelaProcessor
+from modeling_pamela.data.embed import bind_encoders, embed_pictures
 from modeling_pamela.encoders_pamela import (
     EMBEDDED_IMAGE_ENCODER,
     EMBEDDED_TEXT_ENCODER,
     EfficientNetLiteEncoder,
     EncoderError,
+    _weights_identity,
     load_image_encoder,
     load_text_encoder,
 )
+from modeling_pamela.processing_pamela import to_rgb
 
 
 TINY_TOWER = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -170,7 +178,222 @@ def test_unknown_names():
         load_text_encoder("embedded:bert")
 
 
-def test_hub_model_that_cannot_be_had(monkeypatch):
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """One folder of each kind."""
+    folder = tmp_path_factory.mktemp("hub")
+    for save in (save_llama, save_nemotron, save_siglip, save_naflex):
+        save(folder / save.__name__.removeprefix("save_"))
+    return folder
+
+
+def encode(encoder, texts):
+    tokens = encoder.tokenizer(texts, padding=True, return_tensors="pt")
+    return encoder(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_decoder_is_pooled_at_its_last_token(hub, side, monkeypatch):
+    encoder = load_text_encoder(str(hub / "llama"))
+    assert (encoder.pooling, encoder.max_length) == ("lasttoken", 2048)  # the tokenizer itself says 1e30
+    alone = encode(encoder, ["a lake"])
+    monkeypatch.setattr(encoder.tokenizer, "padding_side", side)
+    together = encode(encoder, ["a lake", "a lake in the evening", "age"])
+    torch.testing.assert_close(together[:1], alone)
+    torch.testing.assert_close(together.norm(dim=-1), torch.ones(3))
+
+
+def test_nemotron_by_its_config_without_its_code(hub):
+    encoder = load_text_encoder(str(hub / "nemotron"))
+    assert encoder.pooling == "mean"
+    hidden = encoder.model(input_ids=torch.tensor([[2, 10, 11], [2, 10, 12]])).last_hidden_state  # without any padding
+    assert not torch.allclose(hidden[0, 0], hidden[1, 0]), "the first token must see the last"
+    torch.testing.assert_close(encode(encoder, ["a lake", "a lake in the evening"])[:1], encode(encoder, ["a lake"]))
+
+
+@pytest.mark.parametrize("mode", ["mean", "cls", "lasttoken"])
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("is_legacy", [True, False])
+def test_pooling_equals_sentence_transformers(tmp_path, mode, normalize, is_legacy):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    legacy = {
+        "mean": "pooling_mode_mean_tokens",
+        "cls": "pooling_mode_cls_token",
+        "lasttoken": "pooling_mode_lasttoken",
+    }
+    pooling = {name: mode == key for key, name in legacy.items()} if is_legacy else {"pooling_mode": mode}
+    save_llama(tmp_path)
+    make_tokenizer(pad_token="<pad>").save_pretrained(tmp_path)
+    save_pooling(tmp_path, pooling, normalize, prompts={"query": "age: ", "document": "lake: "})
+    texts = ["a lake in the evening", "Age is 26."]
+    peer = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu")
+    expected = torch.from_numpy(peer.encode_document(texts))
+    encoder = load_text_encoder(str(tmp_path))
+    assert (encoder.pooling, encoder.normalize, encoder.prompt) == (mode, normalize, "lake: ")
+    torch.testing.assert_close(
+        encode(encoder, [encoder.prompt + text for text in texts]), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("pooling", "module", "message"),
+    [
+        ({"pooling_mode": "weightedmean"}, "Normalize", "pools by weightedmean"),
+        ({"pooling_mode_max_tokens": True}, "Normalize", "pools by pooling_mode_max_tokens"),
+        ({"pooling_mode_max_tokens": True, "pooling_mode_cls_token": True}, "Normalize", "pools by"),
+        ({"pooling_mode": "mean"}, "Dense", "Transformer, Pooling, Dense"),
+    ],
+)
+def test_unknown_pooling_is_refused(tmp_path, pooling, module, message):
+    save_llama(tmp_path)
+    save_pooling(tmp_path, pooling)
+    modules = (tmp_path / "modules.json").read_text().replace("Normalize", module)
+    (tmp_path / "modules.json").write_text(modules)
+    with pytest.raises(EncoderError, match=message):
+        load_text_encoder(str(tmp_path))
+
+
+def test_naflex_takes_pictures_of_any_shape(hub):
+    encoder = load_image_encoder(str(hub / "naflex"))
+    wide, tall = Image.linear_gradient("L").resize((90, 30)), Image.radial_gradient("L").resize((20, 60))
+    inputs = [encoder.image_processor([to_rgb(picture)], return_tensors="pt") for picture in (wide, tall)]
+    assert inputs[0]["spatial_shapes"].tolist() != inputs[1]["spatial_shapes"].tolist()
+    together = encoder(**{name: torch.cat([rows[name] for rows in inputs]) for name in inputs[0]})
+    torch.testing.assert_close(together, torch.cat([encoder(**rows) for rows in inputs]), rtol=1e-4, atol=1e-5)
+
+
+def test_naflex_model_scores_raw_pictures_with_gradient(hub):
+    name = str(hub / "naflex")
+    config = PamelaConfig(
+        image_encoder=name, text_encoder=name, profile_encoder=name, hidden_size=16, initializer_range=0.3
+    )
+    bind_encoders(config)
+    model, processor = PamelaForPersonalizedScoring(config).eval(), PamelaProcessor.from_config(config)
+    batch = processor(
+        [Image.linear_gradient("L").resize((90, 30)), Image.new("RGB", (20, 60), "red")], text=["A lake", None]
+    )
+    pixel_values = batch["pixel_values"].requires_grad_()
+    scores = model(**batch).scores
+    embeds = embed_pictures(
+        [Image.linear_gradient("L").resize((90, 30)), Image.new("RGB", (20, 60), "red")],
+        model.encoder("image"),
+        processor,
+    )
+    text = model.get_text_embeds(batch["input_ids"], batch["attention_mask"])
+    torch.testing.assert_close(
+        model(image_embeds=torch.from_numpy(embeds), text_embeds=text).scores, scores, rtol=1e-4, atol=1e-5
+    )
+    scores.sum().backward()
+    assert (pixel_values.grad.abs().sum((1, 2)) > 0).all()
+
+
+def test_copy_of_the_weights_is_the_same_encoder(hub, tmp_path):
+    original = load_text_encoder(str(hub / "llama"))
+    copy = LlamaModel.from_pretrained(hub / "llama")
+    copy.save_pretrained(tmp_path, max_shard_size="4KB")
+    make_tokenizer().save_pretrained(tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    assert load_text_encoder(str(tmp_path)).fingerprint == original.fingerprint
+    # Precision is how weights are read, not what they are.
+    assert load_text_encoder(f"{tmp_path}:bfloat16").fingerprint == original.fingerprint
+
+
+def test_downloaded_repo_and_folder_are_the_same_encoder(hub, tmp_path, monkeypatch):
+    """A Hub cache as `hf download` leaves it, read offline."""
+    from huggingface_hub.file_download import repo_folder_name
+
+    repo = tmp_path / repo_folder_name(repo_id="owner/siglip", repo_type="model")
+    shutil.copytree(hub / "siglip", repo / "snapshots" / ("0" * 40))
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("0" * 40)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(EncoderError, match=r"nobody/no-such-model.*hf download"):
-        load_image_encoder("nobody/no-such-model")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for load in (load_image_encoder, load_text_encoder):
+        assert load("owner/siglip").fingerprint == load(str(hub / "siglip")).fingerprint
+
+
+def test_other_weights_are_another_encoder_even_in_the_same_file(tmp_path):
+    save_llama(tmp_path / "a")
+    first = load_text_encoder(str(tmp_path / "a")).fingerprint
+    model = LlamaModel.from_pretrained(tmp_path / "a")
+    with torch.no_grad():
+        model.norm.weight[0] += 1e-3
+    model.save_pretrained(tmp_path / "a")
+    load_text_encoder.cache_clear()
+    assert load_text_encoder(str(tmp_path / "a")).fingerprint != first
+
+
+def test_weights_are_hashed_once(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    first = _weights_identity(str(hub / "siglip"))
+    monkeypatch.setattr("modeling_pamela.encoders_pamela.safe_open", None)
+    assert _weights_identity(str(hub / "siglip")) == first
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "float32"])
+def test_precision_is_part_of_the_name(hub, precision):
+    full, encoder = load_image_encoder(str(hub / "siglip")), load_image_encoder(f"{hub / 'siglip'}:{precision}")
+    assert encoder.model.dtype == getattr(torch, precision)
+    assert encoder.fingerprint == full.fingerprint
+    pixel_values = full.image_processor([Image.linear_gradient("L").convert("RGB")], return_tensors="pt")[
+        "pixel_values"
+    ]
+    embeds = encoder(pixel_values=pixel_values.to(encoder.model.dtype)).float()
+    assert torch.cosine_similarity(embeds, full(pixel_values=pixel_values)) > 0.999
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without CUDA")
+def test_4bit_needs_cuda(hub):
+    with pytest.raises(EncoderError, match=r"4bit needs a CUDA device and bitsandbytes"):
+        load_text_encoder(f"{hub / 'llama'}:4bit")
+
+
+def test_code_of_a_repo_is_never_run(hub, tmp_path):
+    shutil.copytree(hub / "nemotron", tmp_path / "custom")
+    config = (tmp_path / "custom" / "config.json").read_text().replace("llama_bidirec", "my_own", 1)
+    (tmp_path / "custom" / "config.json").write_text(config)
+    with pytest.raises(EncoderError, match="needs code that comes with it, which is never run"):
+        load_text_encoder(str(tmp_path / "custom"))
+
+
+def test_text_model_is_no_picture_encoder(hub):
+    with pytest.raises(EncoderError, match="LlamaModel, which has no joint space"):
+        load_image_encoder(str(hub / "llama"))
+
+
+@pytest.mark.parametrize(
+    ("file", "load"),
+    [
+        ("config.json", load_text_encoder),
+        ("model.safetensors", load_text_encoder),
+        ("tokenizer.json", load_text_encoder),
+        ("preprocessor_config.json", load_image_encoder),
+    ],
+)
+def test_folder_that_is_not_whole(hub, tmp_path, file, load):
+    shutil.copytree(hub / "siglip", tmp_path / "part")
+    (tmp_path / "part" / file).unlink()
+    with pytest.raises(EncoderError, match="part"):
+        load(str(tmp_path / "part"))
+
+
+def test_weights_of_another_model_are_refused(hub, tmp_path):
+    shutil.copytree(hub / "llama", tmp_path / "mixed")
+    shutil.copy(hub / "siglip" / "model.safetensors", tmp_path / "mixed")
+    with pytest.raises(EncoderError, match=r"lack .* tensors of a LlamaModel"):
+        load_text_encoder(str(tmp_path / "mixed"))
+
+
+def test_cut_off_weights_are_refused(hub, tmp_path):
+    shutil.copytree(hub / "llama", tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-50])
+    with pytest.raises(EncoderError, match="cannot be loaded"):
+        load_text_encoder(str(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize("load", [load_image_encoder, load_text_encoder])
+def test_hub_model_that_cannot_be_had(load, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(EncoderError, match=r"nobody/no-such-model.*hf download nobody/no-such-model.*hf auth login"):
+        load("nobody/no-such-model:bfloat16")
