@@ -441,7 +441,7 @@ def _load_hub_model(source: str, precision: str | None) -> PreTrainedModel:
             "says; copy or download them again."
         )
     if getattr(model.config, "is_causal", True) is False:
-        # The config alone makes the mask of padded batches bidirectional; without padding the layers decide.
+        # The config makes masks bidirectional; attention kernels that take no mask ask the layers.
         for module in model.modules():
             if hasattr(module, "is_causal"):
                 module.is_causal = False

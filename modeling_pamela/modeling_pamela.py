@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,8 @@ class PamelaPreTrainedModel(PreTrainedModel):
     base_model_prefix = "pamela"
     main_input_name = "pixel_values"
     supports_gradient_checkpointing = False
+    # What is a `FullPrecisionModule`, for `from_pretrained(dtype=...)`.
+    _keep_in_fp32_modules_strict = {"projections", "kernels", "taste", "head", "head_without_prompt"}  # noqa: RUF012
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -213,7 +215,36 @@ def _present(rows: Tensor) -> Tensor:
     return torch.linalg.vector_norm(rows.detach(), dim=-1, keepdim=True) != 0
 
 
-class PamelaProjection(nn.Module):
+class FullPrecisionModule(nn.Module):
+    """
+    A module whose tensors stay float32 (or float64) when the rest of the model goes to half precision, whose inputs are
+    brought to it, and which autocast leaves alone: differences of near kernel values and sums over many features drown in 8 bits.
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FullPrecisionModule":
+        def keep(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            is_halved = moved.dtype in (torch.float16, torch.bfloat16) and tensor.dtype != moved.dtype
+            return tensor.to(moved.device) if is_halved else moved
+
+        return super()._apply(keep, recurse)
+
+
+def _full_precision(tensor: Tensor) -> torch.autocast:
+    """Context in which autocast is off."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+class PamelaHead(FullPrecisionModule, nn.Linear):
+    """A linear map in full precision: the score is one dot product of all features."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`(R, in_features)` -> `(R, out_features)`"""
+        with _full_precision(inputs):
+            return super().forward(inputs.to(self.weight.dtype))
+
+
+class PamelaProjection(FullPrecisionModule):
     """
     Frozen embeddings as the network sees them: standardised, every block of them weighing the same, and rotated to principal
     components with a mean square of 1 per component. Without a `projection_dim` they stay as they are.
@@ -226,8 +257,11 @@ class PamelaProjection(nn.Module):
 
     def __init__(self, embed_dim: int, projection_dim: int | None, blocks: list[int] | None = None) -> None:
         super().__init__()
-        self.register_buffer("mean", None if projection_dim is None else torch.zeros(embed_dim))
-        self.register_buffer("components", None if projection_dim is None else torch.zeros(embed_dim, projection_dim))
+        mean, components = torch.zeros(embed_dim, dtype=torch.float32), None
+        if projection_dim is not None:
+            components = torch.zeros(embed_dim, projection_dim, dtype=torch.float32)
+        self.register_buffer("mean", None if components is None else mean)
+        self.register_buffer("components", components)
         self.embed_dim = embed_dim
         self.output_dim = projection_dim or embed_dim
         self.blocks = blocks or [embed_dim]
@@ -240,8 +274,10 @@ class PamelaProjection(nn.Module):
         """`(N, embed_dim)` -> `(N, output_dim)`"""
         if self.mean is None or self.components is None:
             return embeds
-        # The mean is taken off after the rotation, where rows are short.
-        return torch.where(_present(embeds), embeds @ self.components - self.mean @ self.components, 0.0)
+        with _full_precision(embeds):
+            embeds = embeds.to(self.components.dtype)
+            # The mean is taken off after the rotation, where rows are short.
+            return torch.where(_present(embeds), embeds @ self.components - self.mean @ self.components, 0.0)
 
     @torch.no_grad()
     def fit(self, embeds: Tensor) -> None:
@@ -262,7 +298,7 @@ class PamelaProjection(nn.Module):
         self.components[:, : components.shape[1]] = scale[:, None] * components / spread
 
 
-class PamelaKernelFeatures(nn.Module):
+class PamelaKernelFeatures(FullPrecisionModule):
     """
     Features whose products are an RBF kernel `exp(-|x - y|^2 / (2 l^2))`, exactly so for landmarks (the Nystroem method; Williams
     & Seeger 2001): kernel values at the landmarks, whitened. The lengthscale l counts in root mean squared distances
@@ -275,12 +311,14 @@ class PamelaKernelFeatures(nn.Module):
     def __init__(self, input_dim: int, num_landmarks: int, lengthscale: float) -> None:
         super().__init__()
         self.lengthscale = lengthscale * math.sqrt(2 * input_dim)
-        self.register_buffer("landmarks", torch.zeros(num_landmarks, input_dim))
-        self.register_buffer("whitening", torch.zeros(num_landmarks, num_landmarks))
+        self.register_buffer("landmarks", torch.zeros(num_landmarks, input_dim, dtype=torch.float32))
+        self.register_buffer("whitening", torch.zeros(num_landmarks, num_landmarks, dtype=torch.float32))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`(N, input_dim)` -> `(N, num_landmarks)`, rows of length at most 1; a row of zeros (an absent input) gives zeros."""
-        return torch.where(_present(inputs), self._kernel(inputs, self.landmarks) @ self.whitening, 0.0)
+        with _full_precision(inputs):
+            inputs = inputs.to(self.landmarks.dtype)
+            return torch.where(_present(inputs), self._kernel(inputs, self.landmarks) @ self.whitening, 0.0)
 
     @torch.no_grad()
     def fit(self, inputs: Tensor) -> None:
@@ -303,7 +341,7 @@ class PamelaKernelFeatures(nn.Module):
         return (-squared.clamp_min(0) / (2 * self.lengthscale**2)).exp()
 
 
-class PamelaFreeDirections(nn.Module):
+class PamelaFreeDirections(FullPrecisionModule):
     """
     Directions in which anybody may differ: orthogonal random Fourier features of an RBF kernel (Rahimi & Recht 2007; Yu et al.
     2016), whose products approximate `exp(-|x - y|^2 / (2 l^2))`, less what the learned directions already cover.
@@ -324,26 +362,31 @@ class PamelaFreeDirections(nn.Module):
         self.num_features = num_features
         self.lengthscale = lengthscale * math.sqrt(2 * input_dim)
         self.register_buffer("frequencies", self.draw_frequencies())
-        self.register_buffer("covered", None if kernel_dim is None else torch.zeros(kernel_dim, num_features))
+        covered = None if kernel_dim is None else torch.zeros(kernel_dim, num_features, dtype=torch.float32)
+        self.register_buffer("covered", covered)
 
     def draw_frequencies(self) -> Tensor:
         """`(input_dim, num_features / 2)`, the same for every model of the same shape."""
         generator = torch.Generator().manual_seed(0)
         number, blocks = self.num_features // 2, []
         for _ in range(0, number, self.input_dim):
-            gaussian = torch.randn(self.input_dim, self.input_dim, generator=generator)
+            gaussian, other = (
+                torch.randn(self.input_dim, self.input_dim, generator=generator, dtype=torch.float32) for _ in range(2)
+            )
             orthogonal, _ = torch.linalg.qr(gaussian)
-            lengths = torch.randn(self.input_dim, self.input_dim, generator=generator).norm(dim=0)
+            lengths = other.norm(dim=0)
             blocks.append(orthogonal * lengths)
         return torch.cat(blocks, dim=1)[:, :number] / self.lengthscale
 
     def forward(self, inputs: Tensor, pooled: Tensor) -> Tensor:
         """`(N, input_dim)` and `(N, pooled_dim)` -> `(N, num_features)`; a row of zeros (an absent input) gives zeros."""
-        angles = inputs @ self.frequencies
-        features = torch.cat([angles.cos(), angles.sin()], dim=-1) * math.sqrt(2 / self.num_features)
-        if self.covered is not None:
-            features = features - pooled @ self.covered
-        return torch.where(_present(inputs), features, 0.0)
+        with _full_precision(inputs):
+            inputs = inputs.to(self.frequencies.dtype)
+            angles = inputs @ self.frequencies
+            features = torch.cat([angles.cos(), angles.sin()], dim=-1) * math.sqrt(2 / self.num_features)
+            if self.covered is not None:
+                features = features - pooled @ self.covered
+            return torch.where(_present(inputs), features, 0.0)
 
     @torch.no_grad()
     def fit(self, inputs: Tensor, pooled: Tensor) -> None:
@@ -510,7 +553,10 @@ class PamelaModel(PamelaPreTrainedModel):
                 # Unknown for all: one row of zeros is enough.
                 embeds, index = pictures[0].new_zeros(1, projection.embed_dim), None
             projected[name] = projection(embeds)
-            features = (self.kernels if self.config.fusion == "kernel" else self.tokens)[name](projected[name])
+            if self.config.fusion == "kernel":
+                features = self.kernels[name](projected[name])
+            else:
+                features = self.tokens[name](projected[name].to(self.dtype))
             fused.append(features.expand(num_rows, -1) if index is None else features[index])
         if self.config.fusion == "kernel":
             pooled = torch.cat(fused, dim=-1)
@@ -528,6 +574,7 @@ class PamelaModel(PamelaPreTrainedModel):
         self, user_tokens: Tensor | None, user_index: Tensor | None, table: nn.Embedding, num_rows: int
     ) -> list[Tensor]:
         if user_tokens is not None:
+            user_tokens = user_tokens.to(table.weight.dtype)
             return [user_tokens.expand(num_rows, -1) if user_index is None else user_tokens[user_index]]
         if self.config.fusion == "transformer":
             return []
@@ -535,7 +582,7 @@ class PamelaModel(PamelaPreTrainedModel):
         return [table.weight.new_zeros(num_rows, self.config.hidden_size)]
 
 
-class PamelaTaste(nn.Module):
+class PamelaTaste(FullPrecisionModule):
     """
     The parts of a posterior model that are about people: taste features `phi(x)`, the prior of a taste, and the rating noise.
 
@@ -551,7 +598,7 @@ class PamelaTaste(nn.Module):
     def __init__(self, config: PamelaConfig, pooled_dim: int, image_dim: int | None, text_dim: int | None) -> None:
         super().__init__()
         self.is_used = config.use_user
-        self.directions = nn.Linear(pooled_dim, config.num_learned_directions, bias=False)
+        self.directions = PamelaHead(pooled_dim, config.num_learned_directions, bias=False)
         sizes = {
             "image": (image_dim, config.num_free_image_directions),
             "text": (text_dim, config.num_free_text_directions),
@@ -564,13 +611,13 @@ class PamelaTaste(nn.Module):
                 if dim and number
             }
         )
-        self.log_prior_std = nn.Parameter(torch.zeros(len(self.parts)))
-        self.log_noise_std = nn.Parameter(torch.zeros(()))
+        self.log_prior_std = nn.Parameter(torch.zeros(len(self.parts), dtype=torch.float32))
+        self.log_noise_std = nn.Parameter(torch.zeros((), dtype=torch.float32))
         # Demographics move the prior mean along the directions that have a meaning, not along the random ones.
         self.num_named = 2 + config.num_learned_directions
         self.demographics: nn.Linear | None = None
         if config.use_demographics:
-            self.demographics = nn.Linear(config.profile_embed_dim, self.num_named)
+            self.demographics = PamelaHead(config.profile_embed_dim, self.num_named)
 
     @property
     def width(self) -> int:
@@ -628,11 +675,11 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
     def __init__(self, config: PamelaConfig) -> None:
         super().__init__(config)
         self.pamela = PamelaModel(config)
-        self.head = nn.Linear(self.pamela.output_dim, 1)
+        self.head = PamelaHead(self.pamela.output_dim, 1)
         # Kernel features add up over inputs. What a prompt would have said of a picture, the picture has to say without one.
         self.head_without_prompt: nn.Linear | None = None
         if config.fusion == "kernel" and config.use_text:
-            self.head_without_prompt = nn.Linear(self.pamela.output_dim, 1, bias=False)
+            self.head_without_prompt = PamelaHead(self.pamela.output_dim, 1, bias=False)
         self.taste: PamelaTaste | None = None
         if config.user_conditioning == "posterior":
             dims = {name: projection.output_dim for name, projection in self.pamela.projections.items()}
@@ -832,9 +879,10 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             if self.taste is not None:
                 network = self.pamela(image_embeds=image_embeds, **picture_inputs)
                 _, features = self._population_and_features(network)
-                return torch.matmul(taste.to(features.dtype), features.mT, out=out)
+                with _full_precision(features):
+                    return torch.matmul(taste.to(features.dtype), features.mT, out=out)
             if out is None:
-                out = image_embeds.new_empty(len(taste), len(image_embeds))
+                out = image_embeds.new_empty(len(taste), len(image_embeds), dtype=self.embeds_dtype)
             for row, token in zip(out, taste, strict=True):
                 row.copy_(self(image_embeds=image_embeds, taste=token[None], **picture_inputs).scores)
             return out
@@ -868,7 +916,9 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         """`mu` of shape `(N,)` and `phi` of shape `(N, W)`."""
         pooled, prompts = network.pooler_output, network.text_projection
         assert pooled is not None
-        deviation = pooled @ self.head.weight.mT
+        pooled = pooled.to(self.head.weight.dtype)
+        with _full_precision(pooled):
+            deviation = pooled @ self.head.weight.mT
         if self.head_without_prompt is not None and prompts is not None:
             deviation = torch.where(_present(prompts), deviation, self.head_without_prompt(pooled))
         deviation = deviation.squeeze(-1)

@@ -1,5 +1,6 @@
 """Both kinds of model: shapes, laws, inputs that are absent, gradients, saving, and checkpoints that are not whole."""
 
+import copy
 import itertools
 import json
 import subprocess
@@ -269,3 +270,85 @@ def test_import_is_light():
     code = f"import sys, modeling_pamela; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+HALVES = [torch.bfloat16, torch.float16]
+
+
+def in_half(model, dtype, how, tmp_path):
+    """A copy of the model in half precision."""
+    if how == "to":
+        return copy.deepcopy(model).to(dtype)
+    model.save_pretrained(tmp_path)
+    return AutoModel.from_pretrained(tmp_path, dtype=dtype)
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_kernel_model", "tiny_token_model"])
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("how", ["to", "from_pretrained"])
+def test_half_precision_scores_nearly_the_same(fixture, dtype, how, tiny_pictures, tmp_path, request):
+    model = request.getfixturevalue(fixture)
+    half = in_half(model, dtype, how, tmp_path)
+    taste = torch.randn(1, model.taste_width, generator=torch.Generator().manual_seed(0))
+    for person in ({}, {"taste": taste}):
+        expected = model(**tiny_pictures, **person)
+        for pictures in (tiny_pictures, {name: embeds.to(dtype) for name, embeds in tiny_pictures.items()}):
+            output = half(**pictures, **person)
+            assert output.scores.dtype == torch.float32
+            torch.testing.assert_close(output.scores, expected.scores, rtol=0.02, atol=0.05)
+            if expected.std is not None:
+                torch.testing.assert_close(output.std, expected.std, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_kernels_stay_as_exact_in_half_precision(dtype, tiny_kernel_model, tiny_pictures):
+    """All of a model solved in closed form is algebra, so nothing of it is rounded, and its fingerprint stays."""
+    expected, fingerprint = tiny_kernel_model(**tiny_pictures), tiny_kernel_model.fingerprint()
+    half = tiny_kernel_model.to(dtype)
+    assert half.fingerprint() == fingerprint
+    with torch.autocast("cpu", dtype=dtype):
+        output = half(**tiny_pictures)
+    assert torch.equal(output.scores, expected.scores)
+    assert torch.equal(output.taste_features, expected.taste_features)
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_token_model"])
+def test_network_goes_to_half_precision_and_back(fixture, tiny_pictures, request):
+    model = request.getfixturevalue(fixture).to(torch.bfloat16)
+    assert {weight.dtype for weight in model.pamela.tokens.parameters()} == {torch.bfloat16}
+    assert {weight.dtype for weight in model.pamela.fusion.parameters()} == {torch.bfloat16}
+    assert model.head.weight.dtype == torch.float32
+    assert (
+        model.double()(**{name: embeds.double() for name, embeds in tiny_pictures.items()}).scores.dtype
+        == torch.float64
+    )
+
+
+def test_training_under_autocast(tiny_model, tiny_pictures):
+    expected = tiny_model(**tiny_pictures, **ROWS).loss
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = tiny_model(**tiny_pictures, **ROWS).loss
+    torch.testing.assert_close(loss, expected, rtol=0.05, atol=0.05)
+    loss.backward()
+    assert tiny_model.taste.directions.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_kernel_model", "tiny_token_model"])
+def test_half_precision_score_matrix(fixture, tiny_pictures, request):
+    model = request.getfixturevalue(fixture)
+    taste = torch.randn(3, model.taste_width)
+    expected = model.score_matrix(**tiny_pictures, taste=taste)
+    half = model.to(torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(half.score_matrix(**tiny_pictures, taste=taste), expected, rtol=0.02, atol=0.05)
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_kernel_model", "tiny_token_model"])
+def test_network_compiles_without_graph_breaks(fixture, tiny_pictures, request):
+    """Tracing is checked here; benchmarks/precision.py compares the generated code."""
+    model = request.getfixturevalue(fixture)
+    expected = model(**tiny_pictures).scores
+    model.pamela.compile(fullgraph=True, dynamic=True, backend="eager")  # a graph break is an error
+    torch.testing.assert_close(model(**tiny_pictures).scores, expected)
+    fewer = {name: embeds[:5] for name, embeds in tiny_pictures.items()}
+    torch.testing.assert_close(model(**fewer).scores, expected[:5])
