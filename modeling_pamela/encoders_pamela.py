@@ -52,6 +52,7 @@ __all__ = [
     "SentenceEncoder",
     "load_image_encoder",
     "load_text_encoder",
+    "with_precision",
 ]
 
 EMBEDDED_IMAGE_ENCODER = "embedded:efficientnet-lite2"
@@ -408,6 +409,21 @@ def _split_name(name: str) -> tuple[str, str | None]:
     """`"owner/name:4bit"` -> `("owner/name", "4bit")`"""
     source, _, precision = name.rpartition(":")
     return (source, precision) if precision in PRECISIONS else (name, None)
+
+
+def with_precision(name: str, precision: str) -> str:
+    """
+    The name of the same encoder in another precision; the embedded ones have only their own.
+
+    Example:
+
+    ```python
+    >>> with_precision("google/siglip2-so400m-patch14-384:float16", "bfloat16")
+    'google/siglip2-so400m-patch14-384:bfloat16'
+
+    ```
+    """
+    return name if name.startswith("embedded:") else f"{_split_name(name)[0]}:{precision}"
 
 
 def _quantisation(precision: str | None) -> Sequence[str]:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .checkpoint import Device, check_device
+
 
 def embed(
     folder: Annotated[Path, typer.Argument(help="A data folder (see `pamela data import`).")],
@@ -12,19 +14,14 @@ def embed(
     text_encoder: Annotated[str | None, typer.Option(help="Prompt encoder.")] = None,
     profile_encoder: Annotated[str | None, typer.Option(help="Encoder of demographics and metadata.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts a forward pass.")] = 4,
-    device: Annotated[str, typer.Option(help="Where to encode, e.g. cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Encode a data folder's pictures and texts once. Interrupted, it goes on where it stopped."""
-    import torch
-
     from ..data.embed import embed_folder
     from ..data.folder import DataFolder
     from ..training.recipes import RECIPES
 
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise typer.BadParameter(f"--device {device}: {error}") from error
+    check_device(device)
     given = {"image_encoder": image_encoder, "text_encoder": text_encoder, "profile_encoder": profile_encoder}
     config = RECIPES["posterior"].config(**{name: value for name, value in given.items() if value})
     encoded = embed_folder(DataFolder(folder), config, batch_size, device)

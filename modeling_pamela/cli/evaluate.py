@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .checkpoint import Device, Precision
+
 
 class Split(StrEnum):
     """Splits with queries."""
@@ -43,6 +45,8 @@ def evaluate(
     ] = None,
     prompts: Annotated[bool, typer.Option(help="Let the methods see the prompts.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the rows to this file.")] = None,
+    device: Device = "cpu",
+    dtype: Precision = None,
 ) -> None:
     """Judge a model on fixed contexts, next to the population score, the paper's token + kNN, a ridge and the crowd oracle."""
     import json
@@ -55,12 +59,12 @@ def evaluate(
     from .checkpoint import load_checkpoint
 
     folder = DataFolder(dataset)
-    posterior = load_checkpoint(model)
+    posterior = load_checkpoint(model, device, dtype)
     if posterior.taste is None:
         raise ProfileError("The model to evaluate must be a posterior model; pass a token model as --token-model.")
     if token_model is None:
         token_model = token_baseline(folder, Path(model), posterior.config, prompts)
-    token = load_checkpoint(token_model)
+    token = load_checkpoint(token_model, device, dtype)
     results = compare(
         folder, posterior, token, split.value, [_size(text) for text in context or ["15"]], protocol.value, prompts
     )

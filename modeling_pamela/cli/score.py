@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .checkpoint import Device, Precision
+
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +31,8 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 4,
+    device: Device = "cpu",
+    dtype: Precision = None,
 ) -> None:
     """Score pictures, best first: for the population, or for one person. Pictures that cannot be read are named on stderr."""
     import torch
@@ -49,7 +53,7 @@ def score(
     if not files:
         raise DataError(f"There is no picture in {', '.join(map(str, pictures))}.")
 
-    scorer = load_checkpoint(model)
+    scorer = load_checkpoint(model, device, dtype)
     processor = AutoProcessor.from_pretrained(model)
     set_aside: dict[int, ImageError] = {}
     with tqdm(total=len(files), desc="Encoding pictures", unit="picture", disable=not sys.stderr.isatty()) as progress:
@@ -80,7 +84,9 @@ def score(
         tokens = processor(demographics=known)
         person["demographics_embeds"] = scorer.get_text_embeds(
             tokens["demographics_input_ids"], tokens["demographics_attention_mask"], "profile"
-        )
+        ).cpu()
+    # What is left is small; tastes live on the CPU.
+    scorer.cpu()
     if user is not None and scorer.taste is None:
         person["taste"] = _user_token(scorer, Path(model), user)
     elif user is not None:
@@ -119,7 +125,7 @@ def _prompt_embeds(
         raise DataError(
             f"{prompts} has a prompt for none of the pictures; its keys must be file names such as {files[0].name!r}."
         )
-    return scorer.get_text_embeds(**processor.tokenize(texts))  # type: ignore[attr-defined]
+    return scorer.get_text_embeds(**processor.tokenize(texts)).cpu()  # type: ignore[attr-defined]
 
 
 def _user_token(scorer: "PamelaForPersonalizedScoring", folder: Path, user: str) -> "Tensor":

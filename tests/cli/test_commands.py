@@ -213,6 +213,21 @@ class TestScore:
         assert found["a.jpg"] != pytest.approx(without["a.jpg"], abs=1e-6)
         assert found["b.jpg"] == pytest.approx(without["b.jpg"], abs=1e-6)
 
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+    def test_half_precision(self, model, token_model, pictures, dtype):
+        # Solved in closed form, a model has no network to round; a profile fits it as before.
+        user = next(path.name for path in sorted((model / "profiles").iterdir()))
+        for person in ([], ["--user", user], ["--demographics", '{"age": 26}']):
+            full = score(model, pictures, *person)
+            assert score(model, pictures, *person, "--dtype", dtype) == pytest.approx(full, abs=1e-6)
+        half, full = score(token_model, pictures, "--dtype", dtype), score(token_model, pictures)
+        assert half == pytest.approx(full, abs=0.02)
+
+    def test_a_device_that_is_not_there(self, model, pictures):
+        run = pamela("score", model, pictures, "--device", "cuda:99")
+        assert run.exit_code == 2
+        assert "--device cuda:99" in run.output
+
     @pytest.mark.parametrize("options", [["--user", "a", "--profile", "b"], ["--json", "--csv"]])
     def test_options_that_exclude_each_other(self, model, pictures, options):
         run = pamela("score", model, pictures, *options)
@@ -247,7 +262,14 @@ class TestEvaluate:
         # Without a rating, a person is the population.
         assert by_method["posterior", 0] == pytest.approx(by_method["population", "-"])
 
-    @pytest.mark.parametrize("options", [["--split", "test_seen"], ["--protocol", "query", "--context", 3]])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ["--split", "test_seen"],
+            ["--protocol", "query", "--context", 3],
+            ["--device", "cpu", "--dtype", "bfloat16"],
+        ],
+    )
     def test_other_splits_and_protocols(self, model, token_model, data, options):
         run = pamela("evaluate", model, data, *options, "--token-model", token_model, "--no-prompts")
         assert run.exit_code == 0, (run.output, run.exception)
