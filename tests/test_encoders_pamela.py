@@ -5,7 +5,16 @@ import shutil
 import pytest
 import torch
 from PIL import Image
-from tiny_encoders import make_tokenizer, save_llama, save_naflex, save_nemotron, save_pooling, save_siglip
+from tiny_encoders import (
+    TOWER,
+    VOCABULARY,
+    make_tokenizer,
+    save_llama,
+    save_naflex,
+    save_nemotron,
+    save_pooling,
+    save_siglip,
+)
 from transformers import (
     AutoTokenizer,
     BertConfig,
@@ -29,9 +38,6 @@ from modeling_pamela.encoders_pamela import (
     load_text_encoder,
 )
 from modeling_pamela.processing_pamela import to_rgb
-
-
-TINY_TOWER = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +64,8 @@ def tiny_siglip(tmp_path_factory, text_encoder):
 
     torch.manual_seed(0)
     config = SiglipConfig(
-        text_config={**TINY_TOWER, "vocab_size": 30522, "max_position_embeddings": 16, "projection_size": 16},
-        vision_config={**TINY_TOWER, "image_size": 32, "patch_size": 8},
+        text_config={**TOWER, "vocab_size": 30522, "max_position_embeddings": 16, "projection_size": 16},
+        vision_config={**TOWER, "image_size": 32, "patch_size": 8},
     )
     return save_tiny(SiglipModel(config), tmp_path_factory.mktemp("siglip"), text_encoder, SiglipImageProcessorPil)
 
@@ -70,8 +76,8 @@ def tiny_clip(tmp_path_factory, text_encoder):
 
     torch.manual_seed(0)
     config = CLIPConfig(
-        text_config={**TINY_TOWER, "vocab_size": 30522, "max_position_embeddings": 16, "eos_token_id": 102},
-        vision_config={**TINY_TOWER, "image_size": 32, "patch_size": 8},
+        text_config={**TOWER, "vocab_size": 30522, "max_position_embeddings": 16, "eos_token_id": 102},
+        vision_config={**TOWER, "image_size": 32, "patch_size": 8},
         projection_dim=12,
     )
     folder = tmp_path_factory.mktemp("clip")
@@ -161,7 +167,7 @@ def test_both_sides_share_their_weights(tiny_siglip):
 
 def test_sentence_encoder_from_a_folder(tmp_path, text_encoder):
     torch.manual_seed(0)
-    BertModel(BertConfig(**TINY_TOWER, vocab_size=30522, max_position_embeddings=16)).save_pretrained(tmp_path)
+    BertModel(BertConfig(**TOWER, vocab_size=30522, max_position_embeddings=16)).save_pretrained(tmp_path)
     text_encoder.tokenizer.save_pretrained(tmp_path)
     encoder = load_text_encoder(str(tmp_path))
     assert (encoder.embed_dim, encoder.max_length) == (16, 16)
@@ -397,3 +403,35 @@ def test_hub_model_that_cannot_be_had(load, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(EncoderError, match=r"nobody/no-such-model.*hf download nobody/no-such-model.*hf auth login"):
         load("nobody/no-such-model:bfloat16")
+
+
+def test_width_that_the_config_does_not_tell(tmp_path):
+    """ALIGN's pictures are as wide as its vision tower, whatever its `projection_dim`."""
+    from transformers import AlignConfig, AlignModel
+    from transformers.models.efficientnet.image_processing_pil_efficientnet import EfficientNetImageProcessorPil
+
+    vision = {"image_size": 32, "hidden_dim": 24, "width_coefficient": 0.1, "depth_coefficient": 0.1}
+    config = AlignConfig(text_config={**TOWER, "vocab_size": VOCABULARY}, vision_config=vision, projection_dim=10)
+    AlignModel(config).save_pretrained(tmp_path)
+    make_tokenizer(pad_token="<pad>").save_pretrained(tmp_path)
+    EfficientNetImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    assert load_image_encoder(str(tmp_path)).embed_dim == 32
+    assert load_text_encoder(str(tmp_path)).embed_dim == 10
+
+
+def test_processor_prepares_texts_as_their_encoders_want_them(hub, tmp_path):
+    save_llama(tmp_path / "prompted")
+    save_pooling(tmp_path / "prompted", {"pooling_mode": "lasttoken"}, prompts={"document": "lake "})
+    config = PamelaConfig(
+        image_encoder=str(hub / "siglip"), text_encoder=str(tmp_path / "prompted"), profile_encoder=str(hub / "siglip")
+    )
+    PamelaProcessor.from_config(config).save_pretrained(tmp_path / "processor")
+    processor = PamelaProcessor.from_pretrained(tmp_path / "processor")
+    plain = make_tokenizer(pad_token="<pad>")
+    batch = processor(text=["Evening", None], metadata=[{"style": "Ink"}, {}])
+    assert batch["input_ids"][0].tolist() == plain("lake Evening")["input_ids"]
+    assert batch["attention_mask"].any(-1).tolist() == [True, False]
+    # SigLIP reads lower case, padded to its full length.
+    assert batch["metadata_input_ids"].shape == (2, 16)
+    expected = plain("style is ink.", padding="max_length", max_length=16, truncation=True)["input_ids"]
+    assert batch["metadata_input_ids"][0].tolist() == expected
