@@ -466,8 +466,8 @@ def _load_hub_model(source: str, precision: str | None) -> PreTrainedModel:
 
 def _load_config(source: str) -> PreTrainedConfig:
     try:
-        fields, _ = PreTrainedConfig.get_config_dict(source)
-    except (OSError, ValueError) as error:
+        fields = dict(PreTrainedConfig.get_config_dict(source)[0])
+    except Exception as error:  # as in `_from_hub`
         raise _loading_error(source, error) from error
     if fields.get("model_type") == "llama_bidirec":
         # NVIDIA's embedding models are Llamas whose tokens see each other, which transformers can do without the repo's code.
@@ -502,8 +502,7 @@ def _read_pooling(source: str, default: str) -> tuple[str, bool, str]:
         return default, True, ""
     kinds = {module["type"].rpartition(".")[2]: module["path"] for module in modules}
     pooling = _read_json(source, f"{kinds['Pooling']}/config.json") if "Pooling" in kinds else None
-    unknown = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
-    if unknown or pooling is None:
+    if set(kinds) - {"Transformer", "Pooling", "Normalize"} or not isinstance(pooling, dict):
         raise EncoderError(
             f"{source!r} makes its embeddings by {', '.join(kinds)}; only Transformer, Pooling (with its config.json) and Normalize are "
             "known here."
@@ -541,13 +540,16 @@ def _repo_file(source: str, file: str) -> Path | None:
 
 def _read_json(source: str, file: str) -> Any:
     path = _repo_file(source, file)
-    return None if path is None else json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return None if path is None else json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EncoderError(f"{path} is not valid JSON ({error}); copy or download {source!r} again.") from error
 
 
 def _from_hub(auto_class: Any, source: str, **kwargs: object) -> Any:
     try:
         return auto_class.from_pretrained(source, trust_remote_code=False, **kwargs)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # Files that are cut off or of another kind make the libraries below raise anything.
         raise _loading_error(source, error) from error
 
 
@@ -571,7 +573,7 @@ def _loading_error(source: str, error: Exception) -> EncoderError:
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
 
 
 def _digest(*parts: object) -> str:

@@ -383,6 +383,27 @@ def test_folder_that_is_not_whole(hub, tmp_path, file, load):
         load(str(tmp_path / "part"))
 
 
+@pytest.mark.parametrize("content", ["{", "[]"])
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        ("siglip", "config.json"),
+        ("siglip", "tokenizer.json"),
+        ("siglip", "tokenizer_config.json"),
+        ("siglip", "preprocessor_config.json"),
+        ("nemotron", "config.json"),
+        ("nemotron", "modules.json"),
+        ("nemotron", "1_Pooling/config.json"),
+    ],
+)
+def test_damaged_files(hub, tmp_path, kind, file, content):
+    shutil.copytree(hub / kind, tmp_path / "damaged")
+    (tmp_path / "damaged" / file).write_text(content)
+    load = load_image_encoder if file.startswith("preprocessor") else load_text_encoder
+    with pytest.raises(EncoderError, match="damaged"):
+        load(str(tmp_path / "damaged"))
+
+
 def test_weights_of_another_model_are_refused(hub, tmp_path):
     shutil.copytree(hub / "llama", tmp_path / "mixed")
     shutil.copy(hub / "siglip" / "model.safetensors", tmp_path / "mixed")
