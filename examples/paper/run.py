@@ -7,8 +7,8 @@ RATINGS is a folder of tidy tables (then `--scale` is needed), or a data folder 
 keeps its splits. `config.json` beside this file names the encoders (SigLIP2-so400m, llama-embed-nemotron-8b in bfloat16) and the
 network, of which the paper states neither width nor depth; the recipe `paper` holds the rest: AdamW, learning rate 2e-5, batches of 32,
 constant after 100 steps of warm-up, 10 epochs. A posterior model over the same encoders is trained and judged next to it, with
-contexts of 15 ratings from the test pictures themselves, which are left out of the evaluation, as in the paper. Each step is a `pamela` command, which is printed and can be run by hand; interrupted, the
-whole goes on where it stopped.
+contexts of 15 ratings from the test pictures themselves, which are left out of the evaluation, as in the paper. Each step is a
+`pamela` command, which is printed and can be run by hand; interrupted, the whole goes on where it stopped.
 """
 
 import argparse
