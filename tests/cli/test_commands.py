@@ -247,9 +247,9 @@ class TestEvaluate:
         rows = json.loads((tmp_path / "rows.json").read_text())
         personal = {"token + kNN", "posterior"}
         methods = {k: {row["method"] for row in rows if row["k"] == k} for k in ("-", 0, 3, "all")}
-        ridges = methods[3] - personal
-        assert methods == {"-": methods["-"], 0: personal, 3: personal | ridges, "all": personal | ridges}
-        assert len(ridges) == 1
+        residual = methods[3] - personal
+        assert methods == {"-": methods["-"], 0: personal, 3: personal | residual, "all": personal | residual}
+        assert residual == {"population + ridge", "matrix factorisation"}
         assert "population" in methods["-"]
         assert len(methods["-"]) == 2
         table = [line for line in run.stdout.splitlines() if line.startswith("|")]
