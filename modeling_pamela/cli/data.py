@@ -81,7 +81,7 @@ def tidy(
     Rows that cannot be used (a rating off the scale, a broken picture, ...) are set aside with their line and the reason in
     OUT/rejected.parquet.
     """
-    from ..data.tidy import import_tidy
+    from ..data.importers.tidy import import_tidy
 
     summary = import_tidy(
         source,

@@ -19,7 +19,7 @@ from modeling_pamela.data.embed import embed_folder
 from modeling_pamela.data.folder import DataFolder
 from modeling_pamela.data.scenes import RATING_SCALE, write_scene_dataset
 from modeling_pamela.data.splits import SplitOptions, split_folder
-from modeling_pamela.data.tidy import import_tidy
+from modeling_pamela.data.importers.tidy import import_tidy
 from modeling_pamela.training.recipes import RECIPES
 
 

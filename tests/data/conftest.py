@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_pamela.data.tidy import import_tidy
+from modeling_pamela.data.importers.tidy import import_tidy
 
 
 def write_csv(path: Path, rows: list[dict[str, object]]) -> None:

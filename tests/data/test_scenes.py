@@ -14,7 +14,7 @@ from modeling_pamela.data.scenes import (
     sample_scenes,
     write_scene_dataset,
 )
-from modeling_pamela.data.tidy import import_tidy
+from modeling_pamela.data.importers.tidy import import_tidy
 
 
 SIZE = (128, 96)

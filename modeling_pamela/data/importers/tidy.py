@@ -114,7 +114,7 @@ def import_tidy(
     dry_run: bool = False,
 ) -> ImportSummary:
     """
-    Writes tidy tables and their pictures as a data set in the standard form; see [`~modeling_pamela.data.tidy`] for the rules.
+    Writes tidy tables and their pictures as a data set in the standard form; see [`~modeling_pamela.data.importers.tidy`] for the rules.
 
     Args:
         source (`str` or `Path`):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from modeling_pamela.data import tidy
 from modeling_pamela.data.folder import DataFolder, DataFolderError
-from modeling_pamela.data.tidy import TidyError, import_tidy
+from modeling_pamela.data.importers.tidy import TidyError, import_tidy
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
