@@ -41,14 +41,13 @@ class MemberError(DataError):
 
 def _normalise(name: str) -> str:
     """A relative path of `/`-separated parts, in NFC; see [`Archive`]."""
-    name = unicodedata.normalize("NFC", name.strip())
-    if "\0" in name:
+    relative = unicodedata.normalize("NFC", name.strip()).replace("\\", "/")
+    if "\0" in relative:
         raise MemberError(repr(name), "a path cannot hold a null byte")
-    slashed = name.replace("\\", "/")
-    if slashed.startswith("/") or slashed[1:2] == ":":
+    if relative.startswith("/") or relative[1:2] == ":":
         raise MemberError(name, "the path is absolute; expected one relative to the source")
-    parts = PurePosixPath(slashed if "\\" in name and "/" not in name else name).parts
-    if ".." in (*parts, *PurePosixPath(slashed).parts):
+    parts = PurePosixPath(relative).parts
+    if ".." in parts:
         raise MemberError(name, "the path leads out of the source")
     return "/".join(parts)
 

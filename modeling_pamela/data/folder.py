@@ -16,7 +16,7 @@ import yaml
 from huggingface_hub import metadata_load, metadata_save
 
 from .files import DataError, atomic_write
-from .schema import CONTEXTS, IMAGES, RATINGS, USERS, Column
+from .schema import CONTEXTS, IMAGES, PAIRS, RATINGS, USERS, Column
 
 
 __all__ = ["ContextDraw", "DataFolder", "DataFolderError", "Ratings", "check_target", "data_configs", "write_card"]
@@ -194,6 +194,11 @@ class DataFolder:
         return self.images["prompt"].to_pylist()
 
     @property
+    def pair_splits(self) -> list[str]:
+        """Names of the splits of the pairs; empty where the data set has none."""
+        return list(self._files.get("pairs", []))
+
+    @property
     def splits(self) -> list[str]:
         """Names of the splits of the ratings; only `["train"]` before `pamela data split`."""
         return list(self._files["ratings"])
@@ -289,17 +294,21 @@ _STANDARD: Mapping[str, Mapping[str, Column]] = {
     "ratings": RATINGS,
     "users": USERS,
     "images": {name: column for name, column in IMAGES.items() if name != "image"},
+    "pairs": PAIRS,
     "contexts": CONTEXTS,
 }
 
 
-def data_configs(splits: Iterable[str], protocols: Iterable[str] = ()) -> list[dict[str, Any]]:
+def data_configs(
+    splits: Iterable[str], protocols: Iterable[str] = (), pairs: Iterable[str] = ()
+) -> list[dict[str, Any]]:
     """
     The `configs:` of a card, by which `load_dataset` finds the tables.
 
     Args:
         splits (iterable of `str`): Splits of the ratings.
         protocols (iterable of `str`): Protocols of the contexts; each is a split of the config `contexts`.
+        pairs (iterable of `str`): Splits of the pairs.
 
     Returns:
         `list[dict]`
@@ -313,8 +322,11 @@ def data_configs(splits: Iterable[str], protocols: Iterable[str] = ()) -> list[d
         config("users", {"train": "users/train.parquet"}),
         config("images", {"train": "images/train-*.parquet"}),
     ]
-    contexts = {protocol: f"contexts/{protocol}.parquet" for protocol in protocols}
-    return [*configs, config("contexts", contexts)] if contexts else configs
+    optional = {
+        "pairs": {split: f"pairs/{split}.parquet" for split in pairs},
+        "contexts": {protocol: f"contexts/{protocol}.parquet" for protocol in protocols},
+    }
+    return [*configs, *(config(name, files) for name, files in optional.items() if files)]
 
 
 def write_card(folder: Path, metadata: dict[str, Any], text: str | None = None) -> None:

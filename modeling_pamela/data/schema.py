@@ -6,13 +6,14 @@ README.md                              YAML front matter: `configs:` and `pamela
 ratings/<split>.parquet                config "ratings", the default
 users/train.parquet                    config "users"
 images/train-00000-of-0000N.parquet    config "images", the pictures' bytes inside
+pairs/<split>.parquet                  config "pairs", where people chose between two pictures
 contexts/<protocol>.parquet            config "contexts", after a split
 embeddings/<encoder fingerprint>/      cached embeddings of frozen encoders
 rejected.parquet                       the source's rows that were set aside, and why
 ```
 
 `load_dataset(folder_or_repo, "ratings", split="test_unseen")` reads it with no code of this package. Besides the columns
-named here, ratings, users and images keep every column of their source.
+named here, ratings, users, images and pairs keep every column of their source.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ import pyarrow as pa
 from datasets import Features, Image, List, Value
 
 
-__all__ = ["CONTEXTS", "IMAGES", "RATINGS", "REJECTED", "SPLITS", "USERS", "Column", "arrow_schema"]
+__all__ = ["CONTEXTS", "IMAGES", "PAIRS", "RATINGS", "REJECTED", "SPLITS", "USERS", "Column", "arrow_schema"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,17 @@ IMAGES: Mapping[str, Column] = {
     "width": Column(Value("int32"), "Pixels, after EXIF rotation."),
     "height": Column(Value("int32"), "Pixels, after EXIF rotation."),
     "prompt": Column(Value("string"), "The prompt or caption, or null."),
+}
+
+PAIRS: Mapping[str, Column] = {
+    "pair_id": Column(Value("int64"), "Row of the source's comparisons, from 0; unique in the data set."),
+    "user_id": Column(Value("string"), "The person who chose; a row of `users`."),
+    "left_id": Column(Value("string"), "The picture on the left; a row of `images`."),
+    "right_id": Column(Value("string"), "The picture on the right; a row of `images`."),
+    "choice": Column(Value("string"), "The picture that was preferred: `left`, `right`, or `tie` for neither."),
+    "prompt_id": Column(Value("string"), "The prompt both pictures were made for, or null."),
+    "left_condition": Column(Value("string"), "How the left picture was made, e.g. by which method, or null."),
+    "right_condition": Column(Value("string"), "How the right picture was made, or null."),
 }
 
 CONTEXTS: Mapping[str, Column] = {

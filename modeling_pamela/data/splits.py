@@ -11,24 +11,30 @@ no person of an unseen split and no picture of a validation or test split is eve
 | test people | `test_context` | `test_context` | `test_unseen` |
 
 A picture is its bytes: two names of the same bytes go to the same side. A training person without a rating in `train` would
-not be seen, so their ratings go to `reserve` too.
+not be seen, so their ratings go to `reserve` too. A comparison of two pictures is as held out as the more held-out of them.
+
+A data set may come with parts of its own, in a column of the people or pictures that holds `train`, `val` or `test`. Validation is
+drawn from the training part where the column names none, and who or what is in no part goes to `reserve`. Where every single
+rating has its published split, contexts are all that is drawn.
 
 For each unseen split, contexts are drawn in two protocols ([`~modeling_pamela.data.folder.ContextDraw`]). `query` is the
 paper's (PAMELA, arXiv 2604.07427): known ratings are taken from the query split and left out of the queries. `train` takes them from
 other pictures, so every rating of the split is a query. Either way the queries do not depend on how many known ratings are used.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .files import DataError, atomic_folder, link_tree
 from .folder import DataFolder, check_target, data_configs, write_card
-from .schema import CONTEXTS, RATINGS, SPLITS, arrow_schema
+from .schema import CONTEXTS, PAIRS, RATINGS, SPLITS, arrow_schema
 
 
 __all__ = ["SplitError", "SplitOptions", "SplitSummary", "split_folder"]
@@ -42,6 +48,19 @@ _CELLS = np.array(
     ],
     dtype=object,
 )
+# What is in no part is used by nobody.
+_CELLS = np.pad(_CELLS, (0, 1), constant_values="reserve")
+_PARTS = ("train", "val", "test")
+_NO_PART = 3
+# Where ratings have published splits: the part that each says its person and picture are in.
+_PART_OF_USERS = {"train": 0, "val_seen": 0, "test_seen": 0, "val_context": 1, "val_unseen": 1} | {
+    "test_context": 2,
+    "test_unseen": 2,
+}
+_PART_OF_PICTURES = {"train": 0, "val_context": 0, "test_context": 0, "val_seen": 1, "val_unseen": 1} | {
+    "test_seen": 2,
+    "test_unseen": 2,
+}
 # Independent random streams of one seed, so that an option of one does not move the others.
 _USERS, _PICTURES, _CONTEXTS = range(3)
 _UNSEEN = ("val_unseen", "test_unseen")
@@ -68,6 +87,9 @@ class SplitOptions:
         draws (`int`): Context draws per protocol, split and person.
         max_query_context (`int`): Ratings taken from the query split as context in the protocol `query`.
         min_queries (`int`): A person who would keep fewer queries gets no contexts.
+        users_from, pictures_from (`str`, *optional*):
+            Column of the people or pictures that says their part; `test_*` is not used then, nor `val_*` if the column has a `val`.
+        ratings_from (`str`, *optional*): Column of the ratings that says their split; no size is used then.
     """
 
     seed: int
@@ -79,6 +101,9 @@ class SplitOptions:
     draws: int = 5
     max_query_context: int = 15
     min_queries: int = 5
+    users_from: str | None = None
+    pictures_from: str | None = None
+    ratings_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,19 +167,26 @@ def split_folder(
     table, users, pictures = table.take(order), ratings.user[order], ratings.image[order]
     content = pd.factorize(data.images["sha256"].to_numpy())[0]
 
-    part_of_user = _part_users(users, len(data.user_ids), options)
-    part_of_picture = _part_pictures(data, content, np.unique(content[pictures]), options)
-    cell = _CELLS[part_of_user[users], part_of_picture[pictures]]
-    trained = np.isin(users, users[cell == "train"])
-    cell = np.where((part_of_user[users] == 0) & ~trained, "reserve", cell)
-    _check_cells(cell, options)
+    if options.ratings_from is None:
+        part_of_user = _part_users(data, users, options)
+        part_of_picture = _part_pictures(data, content, np.unique(content[pictures]), options)
+        cell = _CELLS[part_of_user[users], part_of_picture[pictures]]
+        trained = np.isin(users, users[cell == "train"])
+        cell = np.where((part_of_user[users] == 0) & ~trained, "reserve", cell)
+        _check_cells(cell, options)
+    else:
+        cell = _published_cells(table, options.ratings_from)
+        part_of_user = _part_of_each(cell, users, len(data.user_ids), _PART_OF_USERS)
+        part_of_picture = _part_of_each(cell, pictures, len(data.image_ids), _PART_OF_PICTURES)
+    pairs = _split_pairs(data, part_of_user, part_of_picture)
 
     frame = pd.DataFrame(
         {"rating_id": ratings.rating_id[order], "user": users, "content": content[pictures], "split": cell}
     )
     contexts: dict[str, pa.Table] = {}
     left_out: dict[tuple[str, str], list[str]] = {}
-    for protocol in _PROTOCOLS:
+    known_elsewhere = np.isin(cell, ("val_context", "test_context")).any()
+    for protocol in _PROTOCOLS if known_elsewhere else ("query",):
         rows = []
         for split in _UNSEEN:
             drawn, too_few = _draw_contexts(frame, protocol, split, options)
@@ -167,7 +199,7 @@ def split_folder(
     schema = arrow_schema(RATINGS, table.schema)
     counts = {}
     with atomic_folder(target) as new:
-        link_tree(source, new, skip=frozenset({"ratings", "contexts"}))
+        link_tree(source, new, skip=frozenset({"ratings", "pairs", "contexts"}))
         if (target / "embeddings").is_dir():  # named by what they embed, so they stay true whatever is replaced
             link_tree(target / "embeddings", new / "embeddings")
         (new / "ratings").mkdir()
@@ -177,9 +209,12 @@ def split_folder(
             if here.any():
                 pq.write_table(table.filter(pa.array(here)).cast(schema), new / "ratings" / f"{split}.parquet")
                 counts[split] = (int(here.sum()), len(np.unique(users[here])), len(np.unique(pictures[here])))
+        for split, chosen in pairs.items():
+            (new / "pairs").mkdir(exist_ok=True)
+            pq.write_table(chosen, new / "pairs" / f"{split}.parquet")
         for protocol, draws in contexts.items():
             pq.write_table(draws, new / "contexts" / f"{protocol}.parquet")
-        metadata = data.metadata | {"configs": data_configs(counts, contexts)}
+        metadata = data.metadata | {"configs": data_configs(counts, contexts, pairs)}
         metadata["pamela"] = metadata["pamela"] | {"split": asdict(options)}
         write_card(new, metadata)
     return SplitSummary(counts, left_out)
@@ -209,12 +244,28 @@ def _parts(
     return order[:test], order[test : test + val]
 
 
-def _part_users(users: np.ndarray, total: int, options: SplitOptions) -> np.ndarray:
-    """Part of each person, 0 train, 1 validation, 2 test: int64 of shape `[total]`."""
-    part = np.zeros(total, dtype=np.int64)
+def _parts_from(table: pa.Table, column: str, of: str) -> np.ndarray:
+    """Parts that a column of `users` or `images` says: int64, one a row."""
+    if column not in table.column_names:
+        raise SplitError(f"The {of} have no column {column!r} to take parts from; they have {table.column_names}.")
+    values = table[column].cast(pa.string())
+    odd = [value for value in pc.unique(values).to_pylist() if value not in (*_PARTS, None)]
+    if odd:
+        raise SplitError(f"{column!r} of the {of} holds {odd[:5]}; expected {', '.join(_PARTS)} or null.")
+    return pc.fill_null(pc.index_in(values, value_set=pa.array(_PARTS)), _NO_PART).to_numpy().astype(np.int64)
+
+
+def _part_users(data: DataFolder, users: np.ndarray, options: SplitOptions) -> np.ndarray:
+    """Part of each person, 0 train, 1 validation, 2 test, 3 none: int64 of shape `[users]`."""
+    part = np.zeros(len(data.user_ids), dtype=np.int64)
+    sizes = options.test_users, options.val_users
+    if options.users_from is not None:
+        part = _parts_from(data.users, options.users_from, "people")
+        sizes = 0, 0 if (part == 1).any() else options.val_users
+    rated = np.unique(users)
     test, val = _parts(
-        np.unique(users),
-        (options.test_users, options.val_users),
+        rated[part[rated] == 0],
+        sizes,
         ("test_users", "val_users"),
         "The set of people with ratings",
         [options.seed, _USERS],
@@ -224,8 +275,13 @@ def _part_users(users: np.ndarray, total: int, options: SplitOptions) -> np.ndar
 
 
 def _part_pictures(data: DataFolder, content: np.ndarray, rated: np.ndarray, options: SplitOptions) -> np.ndarray:
-    """Part of each picture, 0 train, 1 validation, 2 test: int64 of shape `[pictures]`."""
+    """Part of each picture, 0 train, 1 validation, 2 test, 3 none: int64 of shape `[pictures]`."""
     part = np.zeros(content.max() + 1, dtype=np.int64)  # of each distinct picture
+    sizes = options.test_pictures, options.val_pictures
+    if options.pictures_from is not None:
+        named = _parts_from(data.images, options.pictures_from, "pictures")
+        np.maximum.at(part, content, named)  # one picture under two names is as held out as the more held-out
+        sizes = 0, 0 if (named == 1).any() else options.val_pictures
     groups = np.zeros(len(content), dtype=np.int64)
     names = ["The set of pictures with ratings"]
     if options.group is not None:
@@ -238,19 +294,52 @@ def _part_pictures(data: DataFolder, content: np.ndarray, rated: np.ndarray, opt
         names = [f"{options.group} {value!r}" for value in found]
     first = np.unique(content, return_index=True)[1]  # a picture under two names belongs to the group of the first
     group_of_content = groups[first]
+    free = rated[part[rated] == 0]
     for number, name in enumerate(names):
-        members = rated[group_of_content[rated] == number]
+        members = free[group_of_content[free] == number]
         if len(members) == 0:
             continue
         test, val = _parts(
             members,
-            (options.test_pictures, options.val_pictures),
+            sizes,
             ("test_pictures", "val_pictures"),
             name,
             [options.seed, _PICTURES, number],
         )
         part[test], part[val] = 2, 1
     return part[content]
+
+
+def _published_cells(table: pa.Table, column: str) -> np.ndarray:
+    if column not in table.column_names:
+        raise SplitError(f"The ratings have no column {column!r} to take splits from; they have {table.column_names}.")
+    cell = table[column].to_numpy(zero_copy_only=False).astype(object)
+    odd = sorted({str(value) for value in pd.unique(cell) if value not in SPLITS})
+    if odd:
+        raise SplitError(f"{column!r} of the ratings holds {', '.join(odd[:5])}; expected {', '.join(SPLITS)}.")
+    return cell
+
+
+def _part_of_each(cell: np.ndarray, rows: np.ndarray, total: int, parts: Mapping[str, int]) -> np.ndarray:
+    """The most held-out part that the ratings of each person or picture are in: int64 of shape `[total]`."""
+    part = np.full(total, -1, dtype=np.int64)
+    np.maximum.at(part, rows, pd.Series(cell).map(parts).fillna(-1).to_numpy(np.int64))
+    return np.where(part < 0, _NO_PART, part)
+
+
+def _split_pairs(data: DataFolder, part_of_user: np.ndarray, part_of_picture: np.ndarray) -> dict[str, pa.Table]:
+    if not data.pair_splits:
+        return {}
+    table = pa.concat_tables([data.table("pairs", split) for split in data.pair_splits]).sort_by("pair_id")
+    table = table.cast(arrow_schema(PAIRS, table.schema))
+    user = pc.index_in(table["user_id"], value_set=data.users["user_id"]).to_numpy()
+    left, right = (
+        part_of_picture[pc.index_in(table[side], value_set=data.images["image_id"]).to_numpy()]
+        for side in ("left_id", "right_id")
+    )
+    cell = _CELLS[part_of_user[user], np.maximum(left, right)]
+    chosen = {split: table.filter(pa.array(cell == split)) for split in SPLITS}
+    return {split: rows for split, rows in chosen.items() if len(rows)}
 
 
 def _check_cells(cell: np.ndarray, options: SplitOptions) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_pamela.data.tables import SourceTable, TidyError, parse_numbers
+from modeling_pamela.data.tables import SourceTable, SourceError, parse_numbers
 
 
 @pytest.fixture
@@ -38,12 +38,12 @@ def test_tab_separated(table):
     ],
 )
 def test_unreadable_files(table, text, message):
-    with pytest.raises(TidyError, match=message):
+    with pytest.raises(SourceError, match=message):
         table(text)
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(TidyError, match="no file"):
+    with pytest.raises(SourceError, match="no file"):
         SourceTable(tmp_path / "ratings.csv")
 
 
@@ -88,16 +88,16 @@ def test_rename(table):
     }
     read.rename({"user_id": "rating", "rating": "user_id"})
     assert read.columns["rating"].to_pylist() == ["a"]
-    with pytest.raises(TidyError, match="has a column 'rating' already"):
+    with pytest.raises(SourceError, match="has a column 'rating' already"):
         read.rename({"rating": "image_id"})
 
 
 def test_missing_columns_and_rows(table):
     with pytest.raises(
-        TidyError, match=r"lacks 'rating'. It has the columns \['user_id', 'score'\].*--map rating=COLUMN"
+        SourceError, match=r"lacks 'rating'. It has the columns \['user_id', 'score'\].*--map rating=COLUMN"
     ):
         table("user_id,score\na,1\n").require("user_id", "rating")
-    with pytest.raises(TidyError, match="no rows"):
+    with pytest.raises(SourceError, match="no rows"):
         table("user_id\n").require("user_id")
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from modeling_pamela.data import tidy
 from modeling_pamela.data.folder import DataFolder, DataFolderError
-from modeling_pamela.data.importers.tidy import TidyError, import_tidy
+from modeling_pamela.data.importers.tidy import SourceError, import_tidy
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -221,7 +221,7 @@ def test_people_are_made_from_the_ratings(source, tmp_path):
     summary = import_tidy(source, tmp_path / "data", (1, 5))
     assert summary.users == 12
     assert DataFolder(tmp_path / "data").users.column_names == ["user_id"]
-    with pytest.raises(TidyError, match="no file"):
+    with pytest.raises(SourceError, match="no file"):
         import_tidy(source, tmp_path / "more", (1, 5), users_file="users.csv")
 
 
@@ -285,23 +285,23 @@ def test_a_mapping_for_one_table(source, tmp_path):
     ],
 )
 def test_mappings_that_do_not_fit(source, tmp_path, columns, message):
-    with pytest.raises(TidyError, match=message):
+    with pytest.raises(SourceError, match=message):
         import_tidy(source, tmp_path / "data", (1, 5), columns=columns)
 
 
 @pytest.mark.parametrize("scale", [(5, 1), (1, 1), (float("nan"), 5), (1, float("inf"))])
 def test_impossible_scales(source, tmp_path, scale):
-    with pytest.raises(TidyError, match="The scale goes from"):
+    with pytest.raises(SourceError, match="The scale goes from"):
         import_tidy(source, tmp_path / "data", scale)
 
 
 def test_missing_columns_and_files(source, tmp_path):
     (source / "ratings.csv").write_text("user_id,picture,score\nu0,p0,3\n")
-    with pytest.raises(TidyError, match=r"lacks 'image_id', 'rating'.*--map image_id=COLUMN"):
+    with pytest.raises(SourceError, match=r"lacks 'image_id', 'rating'.*--map image_id=COLUMN"):
         import_tidy(source, tmp_path / "data", (1, 5))
-    with pytest.raises(TidyError, match=r"no file .*votes.csv"):
+    with pytest.raises(SourceError, match=r"no file .*votes.csv"):
         import_tidy(source, tmp_path / "data", (1, 5), ratings_file="votes.csv")
-    with pytest.raises(TidyError, match="no folder"):
+    with pytest.raises(SourceError, match="no folder"):
         import_tidy(tmp_path / "absent", tmp_path / "data", (1, 5))
     assert sorted(os.listdir(tmp_path)) == ["source"]
 
@@ -309,14 +309,14 @@ def test_missing_columns_and_files(source, tmp_path):
 @pytest.mark.parametrize("rows", ["", "u0,p0,9,1\n", "x,y,z,1\n"])
 def test_nothing_usable(source, tmp_path, rows):
     (source / "ratings.csv").write_text(f"user_id,image_id,rating,trial\n{rows}")
-    with pytest.raises(TidyError, match=r"No usable rating|has a header but no rows"):
+    with pytest.raises(SourceError, match=r"No usable rating|has a header but no rows"):
         import_tidy(source, tmp_path / "data", (1, 5))
     assert sorted(os.listdir(tmp_path)) == ["source"]
 
 
 def test_strict_and_dry_run_write_nothing(source, tmp_path):
     append(source / "ratings.csv", "u0,p0,77,1")
-    with pytest.raises(TidyError, match=r"--strict refuses(.*\n){3}.*line 242"):
+    with pytest.raises(SourceError, match=r"--strict refuses(.*\n){3}.*line 242"):
         import_tidy(source, tmp_path / "data", (1, 5), strict=True)
     summary = import_tidy(source, tmp_path / "data", (1, 5), dry_run=True)
     assert (summary.ratings, len(summary.rejected)) == (240, 1)
@@ -339,7 +339,7 @@ def test_a_taken_folder_is_left_alone(source, folder, tmp_path):
 
 def test_a_source_inside_the_target_is_refused(folder, tmp_path):
     (tmp_path / "source").rename(folder / "source")
-    with pytest.raises(TidyError, match="lies inside"):
+    with pytest.raises(SourceError, match="lies inside"):
         import_tidy(folder / "source", folder, (1, 5), overwrite=True)
 
 
@@ -351,7 +351,7 @@ def test_the_sources_card_is_carried_over(source, tmp_path):
     assert metadata["pamela"] == {"simulated": True, "rating_scale": [1.0, 5.0]}
     assert metadata["configs"]
     (source / "README.md").write_text("---\nlicense: [mit\n---\n")
-    with pytest.raises(TidyError, match="not valid YAML"):
+    with pytest.raises(SourceError, match="not valid YAML"):
         import_tidy(source, tmp_path / "more", (1, 5))
 
 
