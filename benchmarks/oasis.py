@@ -25,8 +25,8 @@ from transformers import TrainerCallback
 from modeling_pamela import PamelaForPersonalizedScoring
 from modeling_pamela.data.embed import embed_folder
 from modeling_pamela.data.folder import DataFolder
-from modeling_pamela.data.splits import SplitOptions, split_folder
 from modeling_pamela.data.importers.tidy import import_tidy
+from modeling_pamela.data.splits import SplitOptions, split_folder
 from modeling_pamela.evaluation.comparison import Result, compare, markdown_table, summarise
 from modeling_pamela.training.recipes import RECIPES
 from modeling_pamela.training.trainer import train

@@ -19,9 +19,9 @@ from transformers.utils import logging
 from .data.embed import embed_folder, embed_pictures
 from .data.files import DataError
 from .data.folder import DataFolder
+from .data.importers.tidy import import_tidy
 from .data.scenes import RATING_SCALE, Scene, SimulatedRater, sample_raters, sample_scenes, write_scene_dataset
 from .data.splits import SplitOptions, split_folder
-from .data.importers.tidy import import_tidy
 from .evaluation.contact_sheet import Card, Section, write_contact_sheet
 from .evaluation.metrics import user_spearman
 from .modeling_pamela import PamelaForPersonalizedScoring

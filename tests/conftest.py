@@ -108,8 +108,8 @@ def write_taste_folder(folder, num_people=24, num_pictures=48):
 
     from modeling_pamela.data.embed import bind_encoders
     from modeling_pamela.data.folder import DataFolder
-    from modeling_pamela.data.store import EmbeddingStore, text_key
     from modeling_pamela.data.importers.tidy import import_tidy
+    from modeling_pamela.data.store import EmbeddingStore, text_key
     from modeling_pamela.processing_pamela import describe
     from modeling_pamela.training.recipes import RECIPES
 

@@ -5,27 +5,15 @@ from typing import Annotated
 
 import typer
 
+from .data_import import import_app
 from .data_variance import taste_variance
 
 
 __all__ = ["data_app"]
 
 data_app = typer.Typer(help="Import and split data sets of personal picture ratings.", no_args_is_help=True)
-import_app = typer.Typer(help="Import ratings and pictures from another form.", no_args_is_help=True)
 data_app.add_typer(import_app, name="import")
 data_app.command("taste-variance")(taste_variance)
-
-
-def _column_map(entries: list[str]) -> dict[str, str]:
-    columns: dict[str, str] = {}
-    for entry in entries:
-        target, equals, source = entry.partition("=")
-        if not (target and equals and source):
-            raise typer.BadParameter(f"expected STANDARD=SOURCE, e.g. rating=score; got {entry!r}", param_hint="--map")
-        if target in columns:
-            raise typer.BadParameter(f"{target!r} is given twice", param_hint="--map")
-        columns[target] = source
-    return columns
 
 
 def _size(text: str, option: str) -> int | float:
@@ -42,62 +30,6 @@ def _size(text: str, option: str) -> int | float:
 
 
 Size = Annotated[str, typer.Option(metavar="N|FRACTION")]
-
-
-@import_app.command()
-def tidy(
-    source: Annotated[
-        Path, typer.Argument(help="Folder with ratings.csv, images.csv, perhaps users.csv, and pictures.")
-    ],
-    out: Annotated[Path, typer.Argument(help="Folder to write; it appears only once it is whole.")],
-    scale: Annotated[
-        tuple[float, float], typer.Option(metavar="LOW HIGH", help="Lowest and highest possible rating.")
-    ],
-    ratings_file: Annotated[str, typer.Option(help="Table of ratings, relative to SOURCE.")] = "ratings.csv",
-    images_file: Annotated[str, typer.Option(help="Table of pictures, relative to SOURCE.")] = "images.csv",
-    users_file: Annotated[
-        str | None, typer.Option(help="Table of people; by default users.csv if it is there.", show_default=False)
-    ] = None,
-    column_map: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="STANDARD=SOURCE",
-            help="Column names, e.g. --map rating=score, or --map ratings.image_id=filename for one table only. Repeatable.",
-        ),
-    ] = None,
-    repetition: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column that counts repeated ratings; the first is kept.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that stands at OUT.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail, and write nothing, if any row would be set aside.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and write nothing.")] = False,
-) -> None:
-    """
-    Import CSV tables of ratings, pictures and people.
-
-    Rows that cannot be used (a rating off the scale, a broken picture, ...) are set aside with their line and the reason in
-    OUT/rejected.parquet.
-    """
-    from ..data.importers.tidy import import_tidy
-
-    summary = import_tidy(
-        source,
-        out,
-        scale,
-        ratings_file=ratings_file,
-        images_file=images_file,
-        users_file=users_file,
-        columns=_column_map(column_map or []),
-        repetition=repetition,
-        overwrite=overwrite,
-        strict=strict,
-        dry_run=dry_run,
-    )
-    typer.echo(summary)
-    typer.echo("dry run: nothing was written" if dry_run else f"written to {out}")
 
 
 @data_app.command()
@@ -121,13 +53,28 @@ def split(
     draws: Annotated[int, typer.Option(min=1, help="Context draws per protocol, split and person.")] = 5,
     max_query_context: Annotated[int, typer.Option(min=1, help="Context ratings taken from the query split.")] = 15,
     min_queries: Annotated[int, typer.Option(min=2, help="People who keep fewer queries get no contexts.")] = 5,
+    users_from: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of the people that holds train, val or test.", show_default=False),
+    ] = None,
+    pictures_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Column of the pictures that holds train, val or test.", show_default=False
+        ),
+    ] = None,
+    ratings_from: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of the ratings that holds their split.", show_default=False),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that stands at --out.")] = False,
 ) -> None:
     """
     Part people and pictures into train, validation and test, and draw fixed contexts.
 
     Sizes are counts (38) or fractions (0.25): of the people with ratings; and of the pictures with ratings, in each value of
-    --group. A data set that is split already is split anew.
+    --group. A data set that is split already is split anew. Where it comes with parts of its own, --users-from, --pictures-from or
+    --ratings-from take them from a column, such as official_split.
     """
     from ..data.splits import SplitOptions, split_folder
 
@@ -141,6 +88,9 @@ def split(
         draws=draws,
         max_query_context=max_query_context,
         min_queries=min_queries,
+        users_from=users_from,
+        pictures_from=pictures_from,
+        ratings_from=ratings_from,
     )
     summary = split_folder(folder, options, out, overwrite)
     typer.echo(summary)

@@ -126,6 +126,7 @@ class Archive(ABC):
             digest.update(f"{name}\0{found and self._stamp(found)}\n".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
 
+    @abstractmethod
     def close(self) -> None:
         """Closes the file, where there is one."""
 
@@ -152,7 +153,8 @@ class _Folder(Archive):
         assert path is not None
         if not path.resolve().is_relative_to(self.path.resolve()):
             raise MemberError(
-                name, "a symbolic link that leads out of the source; put a copy of the file there (cp -rL follows links)"
+                name,
+                "a symbolic link that leads out of the source; put a copy of the file there (cp -rL follows links)",
             )
         return path.read_bytes()
 
@@ -164,6 +166,9 @@ class _Folder(Archive):
 
     def _folders(self) -> list[str]:
         return sorted(entry.name for entry in self.path.iterdir() if entry.is_dir())
+
+    def close(self) -> None:
+        pass
 
 
 class _Zip(Archive):

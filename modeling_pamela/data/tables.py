@@ -410,7 +410,11 @@ def _native(values: list[Any]) -> pa.Array:
     if kinds and (kinds == {bool} or kinds <= {int, float}):
         try:
             cleaned = [None if value == "" else value for value in values]
-            return pa.array(cleaned, pa.bool_() if bool in kinds else pa.float64() if float in kinds else pa.int64(), from_pandas=True)
+            return pa.array(
+                cleaned,
+                pa.bool_() if bool in kinds else pa.float64() if float in kinds else pa.int64(),
+                from_pandas=True,
+            )
         except (pa.ArrowInvalid, OverflowError):
             pass  # an integer beyond 64 bits
     return pa.array([_cell(value) or None for value in values], pa.string())

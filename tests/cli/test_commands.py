@@ -17,9 +17,9 @@ from modeling_pamela.cli import app
 from modeling_pamela.cli.main import PamelaApp
 from modeling_pamela.data.embed import embed_folder
 from modeling_pamela.data.folder import DataFolder
+from modeling_pamela.data.importers.tidy import import_tidy
 from modeling_pamela.data.scenes import RATING_SCALE, write_scene_dataset
 from modeling_pamela.data.splits import SplitOptions, split_folder
-from modeling_pamela.data.importers.tidy import import_tidy
 from modeling_pamela.training.recipes import RECIPES
 
 

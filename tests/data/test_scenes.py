@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from modeling_pamela.data.files import DataError
+from modeling_pamela.data.importers.tidy import import_tidy
 from modeling_pamela.data.scenes import (
     ATTRIBUTES,
     RATING_SCALE,
@@ -14,7 +15,6 @@ from modeling_pamela.data.scenes import (
     sample_scenes,
     write_scene_dataset,
 )
-from modeling_pamela.data.importers.tidy import import_tidy
 
 
 SIZE = (128, 96)

@@ -5,14 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_pamela.data.tables import SourceTable, SourceError, parse_numbers
+from modeling_pamela.data.archive import open_archive
+from modeling_pamela.data.tables import SourceError, SourceTable, parse_numbers, read_table
 
 
 @pytest.fixture
 def table(tmp_path):
-    def read(text: str | bytes, name: str = "ratings.csv") -> SourceTable:
+    def read(text: str | bytes, name: str = "ratings.csv", **options: str) -> SourceTable:
         (tmp_path / name).write_bytes(text.encode() if isinstance(text, str) else text)
-        return SourceTable(tmp_path / name)
+        return read_table(open_archive(tmp_path), name, **options)
 
     return read
 
@@ -44,7 +45,7 @@ def test_unreadable_files(table, text, message):
 
 def test_missing_file(tmp_path):
     with pytest.raises(SourceError, match="no file"):
-        SourceTable(tmp_path / "ratings.csv")
+        read_table(open_archive(tmp_path), "ratings.csv")
 
 
 def test_rows_of_another_width_are_set_aside(table):

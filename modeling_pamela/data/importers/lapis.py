@@ -71,7 +71,9 @@ def import_lapis(
     if not dry_run:
         check_out(Path(source), out, overwrite)
     with open_archive(source, marker="imageset/TrainImageSet.txt", alias="LAPIS") as archive:
-        table = next((f"{_TABLE}{end}" for end in (".csv", ".xlsx") if archive.exists(f"{_TABLE}{end}")), f"{_TABLE}.csv")
+        table = next(
+            (f"{_TABLE}{end}" for end in (".csv", ".xlsx") if archive.exists(f"{_TABLE}{end}")), f"{_TABLE}.csv"
+        )
         ratings = read_table(archive, table, encoding=encoding)
         file = "file" if "file" in ratings.columns else "image_filename"
         ratings.require("image_id", file, "participant_id", "response")
@@ -87,7 +89,9 @@ def import_lapis(
         notes["pictures of the picture sets that nobody rated"] = unknown
         split = None
         if fold is not None:
-            parts = {part: _lines(archive, f"userset/{part.title()}UserIDs_Fold{fold}.txt") for part in ("train", "test")}
+            parts = {
+                part: _lines(archive, f"userset/{part.title()}UserIDs_Fold{fold}.txt") for part in ("train", "test")
+            }
             users.columns["official_split"], unknown = _parts([users.columns["user_id"]], parts)
             notes["people of the fold without a rating"] = unknown
             split = SplitOptions(

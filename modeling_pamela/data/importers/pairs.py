@@ -39,9 +39,7 @@ class PairSummary:
 
     def __str__(self) -> str:
         counts = f"{self.pairs:,} comparisons of {self.pictures:,} pictures by {self.users:,} people"
-        return "\n".join(
-            [counts, f"{len(self.rejected):,} source rows set aside", *describe_rejected(self.rejected)]
-        )
+        return "\n".join([counts, f"{len(self.rejected):,} source rows set aside", *describe_rejected(self.rejected)])
 
 
 def import_pairs(

@@ -37,7 +37,17 @@ PUBLISHED_COUNTS: Mapping[str, int] = {
 }
 """Ratings of each split, pictures and people, as published."""
 
-SCALES = ((0.0, 1.0), (1.0, 5.0), (0.0, 5.0), (1.0, 7.0), (1.0, 10.0), (0.0, 10.0), (0.0, 100.0), (1.0, 100.0), (-1.0, 1.0))
+SCALES = (
+    (0.0, 1.0),
+    (1.0, 5.0),
+    (0.0, 5.0),
+    (1.0, 7.0),
+    (1.0, 10.0),
+    (0.0, 10.0),
+    (0.0, 100.0),
+    (1.0, 100.0),
+    (-1.0, 1.0),
+)
 """Scales that are recognised. The publication does not say which it is."""
 
 _SPLITS = tuple(PUBLISHED_COUNTS)[:5]
@@ -153,7 +163,10 @@ def _read_scale(ratings: SourceTable) -> tuple[tuple[float, float], dict[str, li
 def _leaks(ratings: SourceTable) -> dict[str, list[str]]:
     """People of the unseen splits, and pictures of the validation and test splits, that are in `train` too."""
     frame = pd.DataFrame(
-        {name: ratings.columns[name].to_numpy(zero_copy_only=False) for name in ("user_id", "image_id", "official_split")}
+        {
+            name: ratings.columns[name].to_numpy(zero_copy_only=False)
+            for name in ("user_id", "image_id", "official_split")
+        }
     )[ratings.usable]
     train = frame[frame["official_split"] == "train"]
     new_people = frame[frame["official_split"].isin(["val_unseen", "test_unseen"])]["user_id"].unique()

@@ -67,7 +67,9 @@ def import_para(
         ratings.columns["image_id"] = _picture(ratings)
         ratings.rename({"user_id": "userId", "rating": "aestheticScore"})
         users.rename({"user_id": "userId"})
-        pictures = {name: name for name in ("sessionId", "imageName", "semantic") if name in ratings.columns}
+        pictures: dict[str, str] = {
+            name: name for name in ("sessionId", "imageName", "semantic") if name in ratings.columns
+        }
         images, _, notes = attribute_tables(ratings, pictures, {})
         names = images.columns["image_id"]
         images.columns["file"] = pc.binary_join_element_wise("imgs", names, "/")

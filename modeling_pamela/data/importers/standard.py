@@ -359,9 +359,7 @@ def check_pairs(pairs: SourceTable, images: SourceTable, users: SourceTable | No
         lambda row: f"choice {choice[row].as_py()!r} is not one of {', '.join(CHOICES)}",
     )
     left, right = pairs.columns["left_id"], pairs.columns["right_id"]
-    pairs.reject(
-        pc.equal(left, right), "a picture with itself", lambda row: f"both sides are {left[row].as_py()!r}"
-    )
+    pairs.reject(pc.equal(left, right), "a picture with itself", lambda row: f"both sides are {left[row].as_py()!r}")
 
 
 def pair_table(pairs: SourceTable) -> pa.Table:
@@ -506,14 +504,13 @@ def _write_pictures(images: SourceTable, archive: Archive, part: _PartFolder | N
 def _write_shard(stream: Iterator[tuple[int, pa.Table | None]], schema: pa.Schema, path: Path) -> int | None:
     """Writes one shard of [`SHARD_BYTES`] or what is left. Returns the position after it, or `None` if no picture is left."""
     size, position = 0, 0
-    with atomic_write(path) as temporary:
-        with pq.ParquetWriter(temporary, schema, use_dictionary=False) as writer:
-            for position, table in stream:  # noqa: B007
-                if table is not None:
-                    writer.write_table(table)
-                    size += table.nbytes
-                if size >= SHARD_BYTES:
-                    break
+    with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema, use_dictionary=False) as writer:
+        for position, table in stream:  # noqa: B007
+            if table is not None:
+                writer.write_table(table)
+                size += table.nbytes
+            if size >= SHARD_BYTES:
+                break
     if not size:
         path.unlink()
         return None
@@ -632,10 +629,16 @@ def append_pairs(folder: Path, pairs: pa.Table, rejected: list[dict[str, Any]]) 
     with atomic_folder(folder) as new:
         link_tree(data.path.resolve(), new, skip=frozenset({"pairs", "rejected.parquet"}))
         write_table(pairs, new / "pairs" / "train.parquet")
-        earlier = pq.read_table(folder / "rejected.parquet").to_pylist() if (folder / "rejected.parquet").exists() else []
+        earlier = (
+            pq.read_table(folder / "rejected.parquet").to_pylist() if (folder / "rejected.parquet").exists() else []
+        )
         write_table(pa.Table.from_pylist([*earlier, *rejected], arrow_schema(REJECTED)), new / "rejected.parquet")
-        contexts = next((c for c in data.metadata["configs"] if c["config_name"] == "contexts"), {"data_files": []})
-        protocols = [entry["split"] for entry in contexts["data_files"]]
+        protocols = [
+            entry["split"]
+            for config in data.metadata["configs"]
+            if config["config_name"] == "contexts"
+            for entry in config["data_files"]
+        ]
         write_card(new, data.metadata | {"configs": data_configs(data.splits, protocols, ["train"])})
         if options is not None:
             split_folder(new, SplitOptions(**options))

@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from modeling_pamela.data import tidy
 from modeling_pamela.data.folder import DataFolder, DataFolderError
-from modeling_pamela.data.importers.tidy import SourceError, import_tidy
+from modeling_pamela.data.importers import standard
+from modeling_pamela.data.importers.tidy import import_tidy
+from modeling_pamela.data.tables import SourceError
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -64,8 +65,8 @@ def test_the_same_source_gives_the_same_bytes(source, folder, tmp_path):
 
 
 def test_pictures_are_written_in_shards(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(tidy, "SHARD_BYTES", 3000)
-    monkeypatch.setattr(tidy, "_BATCH", 2)
+    monkeypatch.setattr(standard, "SHARD_BYTES", 3000)
+    monkeypatch.setattr(standard, "_BATCH", 2)
     import_tidy(source, tmp_path / "data", (1, 5))
     shards = sorted(path.name for path in (tmp_path / "data" / "images").iterdir())
     assert len(shards) > 3
