@@ -2,6 +2,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -356,22 +357,28 @@ def test_the_sources_card_is_carried_over(source, tmp_path):
         import_tidy(source, tmp_path / "more", (1, 5))
 
 
-def test_absolute_paths_do_not_reach_the_data_set(source, write_table, tmp_path):
+def test_paths_that_lead_out_of_the_source_are_not_read(source, write_table, tmp_path):
+    outside = tmp_path / "private.png"
+    outside.write_bytes((source / "pictures" / "p0.png").read_bytes())
+    (source / "link.png").symlink_to(outside)
     rows = read_csv(source / "images.csv")
-    for row in rows:
-        row["file"] = str(source / row["file"])
+    for row, file in zip(rows, (str(outside), "../private.png", "link.png", "C:\\private.png"), strict=False):
+        row["file"] = file
     write_table(source / "images.csv", rows)
-    import_tidy(source, tmp_path / "data", (1, 5))
-    assert DataFolder(tmp_path / "data").table("images")["image"][0].as_py()["path"] == "p0.png"
+    assert import_tidy(source, tmp_path / "data", (1, 5)).pictures == 16
+    details = [row["detail"] for row in pq.read_table(tmp_path / "data" / "rejected.parquet").to_pylist()]
+    for problem in ("the path is absolute", "../private.png: the path leads out", "link.png: a symbolic link", "C:"):
+        assert any(problem in detail for detail in details)
 
 
 @pytest.mark.skipif("PAMELA_OASIS_DIR" not in os.environ, reason="needs the OASIS data: set PAMELA_OASIS_DIR")
 def test_oasis_retest_keeps_first_impressions(tmp_path):
     oasis = Path(os.environ["PAMELA_OASIS_DIR"])
-    for name in ("images", "images.csv"):
-        (tmp_path / name).symlink_to(oasis / name)
-    (tmp_path / "ratings.csv").symlink_to(oasis / "retest.csv")  # by other people than those in users.csv
-    summary = import_tidy(tmp_path, tmp_path / "data", (1, 7), columns={"prompt": "caption"}, repetition="repetition")
+    source = tmp_path / "source"
+    shutil.copytree(oasis / "images", source / "images")
+    shutil.copy(oasis / "images.csv", source)
+    shutil.copy(oasis / "retest.csv", source / "ratings.csv")  # by other people than those in users.csv
+    summary = import_tidy(source, tmp_path / "data", (1, 7), columns={"prompt": "caption"}, repetition="repetition")
     first: dict[tuple[str, str], tuple[str, str]] = {}
     for row in read_csv(oasis / "retest.csv"):
         pair, given = (row["user_id"], row["image_id"]), (row["repetition"], row["rating"])
