@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,9 @@ def test_contexts_are_drawn_for_the_new_people_only(pamela, make_zip, tmp_path):
         assert len(draws) == 3 * len(users)
         ratings = data.ratings(split)
         own = dict(zip(ratings.rating_id.tolist(), ratings.user.tolist(), strict=True))
-        assert all(own[rating] == draw.user and len(draw.rating_ids) == 2 for draw in draws for rating in draw.rating_ids)
+        assert all(
+            own[rating] == draw.user and len(draw.rating_ids) == 2 for draw in draws for rating in draw.rating_ids
+        )
 
 
 def test_a_folder_gives_what_the_zip_gives(pamela, make_zip, make_folder, tmp_path):
@@ -206,11 +209,15 @@ def test_unreadable_sources(pamela, make_zip, tmp_path):
 @pytest.mark.skipif("PAMELA_OASIS_DIR" not in os.environ, reason="needs the OASIS data: set PAMELA_OASIS_DIR")
 def test_oasis_in_this_format_gives_the_same_ratings(make_zip, tmp_path):
     oasis = Path(os.environ["PAMELA_OASIS_DIR"])
-    import_tidy(oasis, tmp_path / "tidy", (1, 7), columns={"prompt": "caption"})
-    split_folder(
-        tmp_path / "tidy",
-        SplitOptions(0, test_users=120, val_users=60, test_pictures=38, val_pictures=19, group="subset"),
-    )
+    (tmp_path / "images").mkdir()
+    header, *lines = (oasis / "images.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "images.csv").write_text("".join([header, *lines[::5]]))
+    for line in lines[::5]:
+        shutil.copy(oasis / line.split(",")[1], tmp_path / "images")
+    for name in ("users.csv", "ratings.csv"):
+        shutil.copy(oasis / name, tmp_path)
+    import_tidy(tmp_path, tmp_path / "tidy", (1, 7), columns={"prompt": "caption"})
+    split_folder(tmp_path / "tidy", SplitOptions(0, group="subset", max_query_context=3))
     data = DataFolder(tmp_path / "tidy")
     users = {row.pop("user_id"): row for row in data.users.to_pylist()}
     images = {row.pop("image_id"): row for row in data.images.to_pylist()}
@@ -225,14 +232,18 @@ def test_oasis_in_this_format_gives_the_same_ratings(make_zip, tmp_path):
                 "image_id": image,
                 "image_path": f"./images/{path_of[image]}",
                 "original_score": rating,
-                "image_metadata": {"prompt": images[image]["prompt"], "group": images[image]["category"], "style": None},
+                "image_metadata": {
+                    "prompt": images[image]["prompt"],
+                    "group": images[image]["category"],
+                    "style": None,
+                },
                 "user_demographics": users[user],
             }
             for (user, image), rating in triples(data, split).items()
         ]
         files[f"PAMELA/annotations/pamela_{split}.json"] = json.dumps(rows).encode()
     files = {name if name.startswith("PAMELA/") else f"PAMELA/{name}": content for name, content in files.items()}
-    import_pamela(make_zip(tmp_path / "PAMELA.zip", files), tmp_path / "data")
+    import_pamela(make_zip(tmp_path / "PAMELA.zip", files), tmp_path / "data", max_query_context=3)
     back = DataFolder(tmp_path / "data")
     for split in splits:
         assert triples(back, split) == triples(data, split)
