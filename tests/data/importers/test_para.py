@@ -44,7 +44,9 @@ def test_columns_that_hold_no_parts(para, make_folder, tmp_path):
     import_para(make_folder(tmp_path / "PARA", para), tmp_path / "data")
     with pytest.raises(SplitError, match="no column 'split'"):
         split_folder(tmp_path / "data", SplitOptions(0, pictures_from="split"))
-    with pytest.raises(SplitError, match=r"'semantic' of the pictures holds \['portrait', 'night scene'\]; expected train"):
+    with pytest.raises(
+        SplitError, match=r"'semantic' of the pictures holds \['portrait', 'night scene'\]; expected train"
+    ):
         split_folder(tmp_path / "data", SplitOptions(0, pictures_from="semantic"))
     with pytest.raises(SplitError, match="'imgEmotion' of the ratings holds joy; expected train"):
         split_folder(tmp_path / "data", SplitOptions(0, ratings_from="imgEmotion"))
