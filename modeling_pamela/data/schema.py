@@ -86,7 +86,11 @@ CONTEXTS: Mapping[str, Column] = {
 
 REJECTED: Mapping[str, Column] = {
     "file": Column(Value("string"), "The source file."),
-    "line": Column(Value("int64"), "Line of that file on which the row starts; the header is line 1."),
+    "line": Column(
+        Value("int64"),
+        "Line or spreadsheet row of that file on which the row starts; the header is line 1. In JSON and Parquet the number of "
+        "the record, from 1.",
+    ),
     "reason": Column(Value("string"), "The kind of problem."),
     "detail": Column(Value("string"), "What is wrong with this row."),
     "row": Column(Value("string"), "The row as it stood in the source: a JSON object of column to text."),

@@ -349,6 +349,7 @@ def _sheet(path: Path, content: bytes) -> tuple[list[str], list[list[str]], list
             raise SourceError(f"{path} would unpack from {len(content):,} to {unpacked:,} bytes, as zip bombs do.")
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # some programs write a size that is not so
         cells = [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
         book.close()
     except SourceError:

@@ -307,3 +307,65 @@ def test_no_split_leaks(tmp_path_factory, data):
         assert DataFolder(folder).splits == ["train"]
         return
     check_laws(folder, original, options, summary)
+
+
+def with_columns(folder: Path, config: str, **columns: list[str | None]) -> None:
+    for path in sorted((folder / config).iterdir()):
+        table = pq.read_table(path)
+        for name, values in columns.items():
+            table = table.append_column(name, pa.array(values, pa.string()))
+        pq.write_table(table.replace_schema_metadata(None), path)
+
+
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_parts_that_the_data_set_comes_with(tmp_path_factory, data):
+    tmp_path = tmp_path_factory.mktemp("parts")
+    part = st.sampled_from(["train", "val", "test", None])
+    users = ["train", "train", "test", *data.draw(st.lists(part, min_size=7, max_size=7))]
+    images = ["train", "val", "test", *data.draw(st.lists(part, min_size=9, max_size=9))]
+    sha256 = [str(i) for i in range(11)] + ["10"]  # the last two are one picture
+    folder = make_folder(tmp_path / "data", np.ones((10, 12), dtype=bool), sha256, ["A"] * 12)
+    with_columns(folder, "users", part=users)
+    with_columns(folder, "images", side=images)
+    options = changed(users_from="part", pictures_from="side", group=None, val_users=1)
+    split_folder(folder, options)
+    split = DataFolder(folder)
+    cell = {}
+    for name in split.splits:
+        ratings = split.ratings(name)
+        cell |= dict.fromkeys(zip(ratings.user.tolist(), ratings.image.tolist(), strict=True), name)
+    order = ["train", "val", "test", None]
+    twin = max(images[10:], key=order.index)
+    images[10:] = [twin, twin]
+    if "val" not in users:
+        (drawn,) = {u for (u, i), name in cell.items() if name == "val_unseen"}
+        assert users[drawn] == "train"
+        users[drawn] = "val"
+    expected = {
+        ("train", "train"): "train",
+        ("train", "val"): "val_seen",
+        ("train", "test"): "test_seen",
+        ("val", "train"): "val_context",
+        ("val", "val"): "val_unseen",
+        ("test", "train"): "test_context",
+        ("test", "val"): "test_context",
+        ("test", "test"): "test_unseen",
+    }
+    for (user, image), name in cell.items():
+        assert name == expected.get((users[user], images[image]), "reserve")
+
+
+def test_published_splits_of_the_ratings(tmp_path):
+    folder = make_folder(tmp_path / "data", np.ones((6, 12), dtype=bool), [str(i) for i in range(12)], ["A"] * 12)
+    names = ["train", "val_seen", "test_seen", "val_unseen", "test_unseen"]
+    published = [names[min(user, 3) + (user == 5)] for user in range(6) for _ in range(12)]
+    with_columns(folder, "ratings", official=published)
+    options = SplitOptions(3, draws=2, max_query_context=4, min_queries=2, ratings_from="official")
+    split_folder(folder, options)
+    split = DataFolder(folder)
+    assert {name: len(split.ratings(name)) for name in split.splits} == dict.fromkeys(names, 12) | {"val_unseen": 24}
+    assert [path.stem for path in (folder / "contexts").iterdir()] == ["query"]
+    assert len(split.contexts("query", "val_unseen")) == 2 * 2
+    with pytest.raises(SplitError, match="The ratings have no column 'which'"):
+        split_folder(folder, SplitOptions(3, ratings_from="which"))

@@ -102,7 +102,7 @@ class ImportSummary:
         users, pictures, ratings, pairs (`int`): Kept.
         rejected (`list[dict]`): Rows set aside, as in `rejected.parquet`.
         notes (`dict[str, list[str]]`): What was kept but should be known, to the names of the people, pictures or columns.
-        splits (`str`): Table of the splits that were written; empty if there are none.
+        splits (`str`): The splits: a table if they were written, else the published numbers of ratings; empty if there are none.
     """
 
     rating_scale: tuple[float, float]
@@ -123,7 +123,9 @@ class ImportSummary:
             *describe_rejected(self.rejected),
         ]
         for note, names in self.notes.items():
-            if names:
+            if len(names) == 1:
+                lines.append(f"{note}: {names[0]}")
+            elif names:
                 more = f" and {len(names) - 7:,} more" if len(names) > 7 else ""
                 lines.append(f"{note}: {len(names):,} ({', '.join(names[:7])}{more})")
         return "\n".join([*lines, self.splits] if self.splits else lines)
@@ -203,6 +205,7 @@ def write_source(source: Source, out: Path, *, overwrite: bool, strict: bool, dr
             pairs=0 if chosen is None else len(chosen),
             rejected=rejected,
             notes=source.notes | _notes(source, rating_table, user_table),
+            splits=", ".join(f"{split} {count:,}" for split, count in _published_splits(rating_table).items()),
         )
         if not len(rating_table):
             raise SourceError(f"No usable rating is left in {source.archive.path}; nothing was written.\n{summary}")
@@ -547,6 +550,11 @@ def _user_table(users: SourceTable | None, ratings: pa.Table, pairs: pa.Table | 
     return table.cast(arrow_schema(USERS, table.schema))
 
 
+def _published_splits(ratings: pa.Table) -> dict[str, int]:
+    """Ratings of each published split, where every rating has one."""
+    return dict(Counter(ratings["official_split"].to_pylist())) if "official_split" in ratings.column_names else {}
+
+
 def _notes(source: Source, ratings: pa.Table, users: pa.Table) -> dict[str, list[str]]:
     spread = ratings.select(["user_id", "rating"]).to_pandas().groupby("user_id", sort=False)["rating"]
     count, constant = spread.size(), spread.min() == spread.max()
@@ -560,9 +568,7 @@ def _notes(source: Source, ratings: pa.Table, users: pa.Table) -> dict[str, list
         "images": {"image", "sha256", "width", "height"},
         "pairs": {"pair_id"},
     }
-    found = {"pictures": len(images), "people": len(users)}
-    if "official_split" in ratings.column_names:
-        found |= Counter(ratings["official_split"].to_pylist())
+    found = {"pictures": len(images), "people": len(users)} | _published_splits(ratings)
     return {
         "differs from what was published": [
             f"{name}: {found.get(name, 0):,} instead of {number:,}"

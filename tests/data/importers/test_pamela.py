@@ -70,7 +70,7 @@ def test_everything_arrives(pamela, make_zip, tmp_path):
     assert table["session"].to_pylist()[:8] == list(range(8))
 
     text = str(summary)
-    assert "scale read from the scores, which go from 0 to 100: 1 (0 to 100)" in text
+    assert "scale read from the scores, which go from 0 to 100: 0 to 100" in text
     assert "train: 32 instead of 50,222" in text
     assert "pictures: 21 instead of 5,077" in text
     assert "val_unseen          12        2         6" in text
@@ -168,6 +168,7 @@ def test_leaks_are_named(pamela, make_zip, tmp_path):
     assert summary.notes["people of unseen splits who are in 'train' too"] == ["n1"]
     assert summary.notes["pictures of validation or test splits that are in 'train' too"] == ["v0"]
     assert not (tmp_path / "data").exists()
+    assert "train 33, val_seen 24, val_unseen 11, test_seen 28, test_unseen 21" in str(summary)
 
 
 @pytest.mark.parametrize(
