@@ -9,14 +9,19 @@ tidy source ([`~modeling_pamela.data.importers.tidy`]).
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..archive import open_archive
-from ..folder import DataFolder, DataFolderError
+from ..files import atomic_folder, link_tree
+from ..folder import DataFolder, DataFolderError, data_configs, write_card
+from ..schema import REJECTED, arrow_schema
+from ..splits import SplitOptions, split_folder
 from ..tables import SourceError, SourceTable, read_table
-from .standard import append_pairs, check_pairs, describe_rejected, pair_table
+from .standard import check_pairs, describe_rejected, pair_table, write_table
 
 
 __all__ = ["PairSummary", "import_pairs"]
@@ -75,8 +80,9 @@ def import_pairs(
     source, data = Path(source), DataFolder(folder)
     if data.pair_splits and not (overwrite or dry_run):
         raise DataFolderError(f"{data.path} has comparisons already. Pass --overwrite to replace them.")
-    with open_archive(source.parent) as archive:
-        pairs = read_table(archive, source.name, delimiter, encoding)
+    file = source.resolve()  # a link that was named is followed
+    with open_archive(file.parent) as archive:
+        pairs = read_table(archive, file.name, delimiter, encoding)
     for target, name in (columns or {}).items():
         if name not in pairs.columns:
             raise SourceError(f"--map {target}={name}: there is no column {name!r}. Found {list(pairs.columns)}.")
@@ -90,10 +96,35 @@ def import_pairs(
     if strict and rejected:
         raise SourceError(f"Rows would be set aside, which --strict refuses; nothing was written.\n{summary}")
     if not dry_run:
-        append_pairs(data.path, table, rejected)
+        _append(data.path, table, rejected)
     return summary
 
 
 def _names(data: DataFolder, config: str, key: str) -> SourceTable:
     names = data.table(config, leave_out=["image"])[key].combine_chunks()
     return SourceTable(data.path / config, {key: names}, np.arange(len(names)))
+
+
+def _append(folder: Path, pairs: pa.Table, rejected: list[dict[str, Any]]) -> None:
+    """
+    Adds comparisons to a data set, in place of those it has; in a data set that is split they are split the same way.
+
+    Args:
+        folder (`Path`): The data set.
+        pairs (`pa.Table`): See [`pair_table`].
+        rejected (`list[dict]`): Their rows that were set aside; those of earlier imports are kept.
+    """
+    data = DataFolder(folder)
+    options = data.metadata["pamela"].get("split")
+    with atomic_folder(folder) as new:
+        link_tree(data.path.resolve(), new, skip=frozenset({"pairs", "rejected.parquet"}))
+        write_table(pairs, new / "pairs" / "train.parquet")
+        earlier = (
+            pq.read_table(folder / "rejected.parquet").to_pylist() if (folder / "rejected.parquet").exists() else []
+        )
+        write_table(pa.Table.from_pylist([*earlier, *rejected], arrow_schema(REJECTED)), new / "rejected.parquet")
+        others = [config for config in data.metadata["configs"] if config["config_name"] != "pairs"]
+        own = [config for config in data_configs(["train"], pairs=["train"]) if config["config_name"] == "pairs"]
+        write_card(new, data.metadata | {"configs": others + own})
+        if options is not None:
+            split_folder(new, SplitOptions(**options))

@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,15 +38,26 @@ import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from ..archive import Archive, MemberError
-from ..files import atomic_folder, atomic_write, link_tree
-from ..folder import DataFolder, check_target, data_configs, write_card
+from ..files import atomic_folder, atomic_write
+from ..folder import check_target, data_configs, write_card
 from ..images import ImageError, open_image
 from ..schema import CONTEXTS, IMAGES, PAIRS, RATINGS, REJECTED, SPLITS, USERS, arrow_schema
 from ..splits import SplitOptions, split_folder
 from ..tables import SourceError, SourceTable, parse_numbers
 
 
-__all__ = ["ImportSummary", "Source", "check_pairs", "check_scale", "pair_table", "write_source"]
+__all__ = [
+    "ImportSummary",
+    "Source",
+    "attribute_tables",
+    "check_out",
+    "check_pairs",
+    "check_scale",
+    "describe_rejected",
+    "pair_table",
+    "write_source",
+    "write_table",
+]
 
 SHARD_BYTES = 200_000_000
 # Pictures decoded together and written as one row group: small, so that streaming readers hold little.
@@ -224,7 +235,7 @@ def write_source(source: Source, out: Path, *, overwrite: bool, strict: bool, dr
             if source.split is None:
                 return summary
             split = split_folder(folder, source.split)
-    return ImportSummary(**(vars(summary) | {"splits": str(split)}))
+    return replace(summary, splits=str(split))
 
 
 def _check_own_key(table: SourceTable, key: str) -> None:
@@ -619,32 +630,3 @@ def _card_text(summary: ImportSummary) -> str:
         f"| split | |\n|---|---|\n{splits}"
     )
     return "\n".join([*parts, *described])
-
-
-def append_pairs(folder: Path, pairs: pa.Table, rejected: list[dict[str, Any]]) -> None:
-    """
-    Adds comparisons to a data set, in place of those it has; in a data set that is split they are split the same way.
-
-    Args:
-        folder (`Path`): The data set.
-        pairs (`pa.Table`): See [`pair_table`].
-        rejected (`list[dict]`): Their rows that were set aside; those of earlier imports are kept.
-    """
-    data = DataFolder(folder)
-    options = data.metadata["pamela"].get("split")
-    with atomic_folder(folder) as new:
-        link_tree(data.path.resolve(), new, skip=frozenset({"pairs", "rejected.parquet"}))
-        write_table(pairs, new / "pairs" / "train.parquet")
-        earlier = (
-            pq.read_table(folder / "rejected.parquet").to_pylist() if (folder / "rejected.parquet").exists() else []
-        )
-        write_table(pa.Table.from_pylist([*earlier, *rejected], arrow_schema(REJECTED)), new / "rejected.parquet")
-        protocols = [
-            entry["split"]
-            for config in data.metadata["configs"]
-            if config["config_name"] == "contexts"
-            for entry in config["data_files"]
-        ]
-        write_card(new, data.metadata | {"configs": data_configs(data.splits, protocols, ["train"])})
-        if options is not None:
-            split_folder(new, SplitOptions(**options))
