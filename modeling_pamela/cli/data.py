@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .data_check import register
 from .data_import import import_app
 from .data_variance import taste_variance
 
@@ -14,6 +15,7 @@ __all__ = ["data_app"]
 data_app = typer.Typer(help="Import and split data sets of personal picture ratings.", no_args_is_help=True)
 data_app.add_typer(import_app, name="import")
 data_app.command("taste-variance")(taste_variance)
+register(data_app)
 
 
 def _size(text: str, option: str) -> int | float:
