@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import yaml
-from datasets import Features
+from datasets import Features, Value
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image as PILImage
@@ -88,6 +88,7 @@ def render_card(folder: DataFolder, assets: Path | None) -> str:
     persons = agreement(ratings["user"].to_numpy(), ratings["image"].to_numpy(), ratings["rating"].to_numpy())
     rejected = folder.path / "rejected.parquet"
 
+    published = yaml.safe_load((_template_folder() / "published.yaml").read_text(encoding="utf-8"))
     pictures: dict[str, str | None] = dict.fromkeys(("mosaic", "histogram", "theme_plot", "agreement_plot"))
     if assets is not None:
         pictures["histogram"] = _save(_histogram(ratings["rating"].to_numpy(), low, high), assets / "ratings.png")
@@ -132,7 +133,7 @@ def render_card(folder: DataFolder, assets: Path | None) -> str:
         "agreement_text": _agreement_text(persons),
         "theme_column": column,
         "themes": [
-            (_cell(name), f"{row.pictures:,.0f}", f"{row.ratings:,.0f}", f"{row.mean:.2f}", f"{row.std:.2f}")
+            (_cell(name), f"{row.pictures:,.0f}", f"{row.ratings:,.0f}", f"{row.mean:.2f}", _spread_text(row.std))
             for name, row in zip(themes.index, themes.itertuples(index=False), strict=True)
         ]
         if themes is not None
@@ -141,7 +142,8 @@ def render_card(folder: DataFolder, assets: Path | None) -> str:
         "small": _SMALL,
         "anonymity": _anonymity(folder, own),
         "schema": _schema(folder),
-        "comparison": _comparison(folder, ratings, persons_known=len(folder.users.column_names) > 1),
+        "comparison": _comparison(published, ratings, persons_known=len(folder.users.column_names) > 1),
+        "published": [(row["name"], row["source"]) for row in published],
         "limits": _limits(folder, ratings, own.get("limits") or []),
         "ethics": [(question, _text(own.get(key), f"pamela.{key}")) for key, question in QUESTIONS.items()],
         "citation": f"```bibtex\n{str(source['citation']).strip()}\n```"
@@ -233,6 +235,11 @@ def _spread(name: str, values: pd.Series, form: str) -> list[str]:
     return [name, f"{points[0]:,.2f}", *(form.format(point) for point in points[1:])]
 
 
+def _spread_text(deviation: float) -> str:
+    """A single rating has no standard deviation."""
+    return "–" if np.isnan(deviation) else f"{deviation:.2f}"
+
+
 def _themes(ratings: pd.DataFrame, theme_of_image: pd.Series) -> pd.DataFrame:
     """One row a theme, sorted by name: pictures and ratings, mean and standard deviation."""
     table = ratings.groupby(theme_of_image.to_numpy()[ratings["image"]])["rating"].agg(["size", "mean", "std"])
@@ -251,7 +258,7 @@ def _contexts(folder: DataFolder) -> str:
             size = table["rating_ids"].str.len()
             parts.append(
                 f"`{entry['split']}`: {table['draw'].nunique()} draws for {table['user_id'].nunique():,} people, "
-                f"{size.min()} to {size.max()} ratings each"
+                f"{f'{size.min()} to ' if size.min() < size.max() else ''}{size.max()} ratings each"
             )
     return f"Fixed context draws ({'; '.join(parts)}) say which ratings of a new person may be known." if parts else ""
 
@@ -261,7 +268,7 @@ def _rating_text(ratings: pd.DataFrame, low: float, high: float) -> str:
     inside = ratings.groupby("user")["rating"].std().mean()
     return (
         f"{(values == low).mean():.1%} of the ratings are the lowest possible, {(values == high).mean():.1%} the highest. The standard "
-        f"deviation of all ratings is {values.std():.2f}, that inside a person {inside:.2f} on average."
+        f"deviation of all ratings is {_spread_text(values.std())}, that inside a person {_spread_text(inside)} on average."
     )
 
 
@@ -333,29 +340,16 @@ def _schema(folder: DataFolder) -> list[tuple[str, list[tuple[str, str, str]]]]:
 def _type(feature: Any) -> str:
     if hasattr(feature, "feature"):
         return f"list of {_type(feature.feature)}"
-    return getattr(feature, "dtype", None) if type(feature).__name__ == "Value" else type(feature).__name__.lower()
+    return str(feature.dtype) if isinstance(feature, Value) else type(feature).__name__.lower()
 
 
-def _comparison(folder: DataFolder, ratings: pd.DataFrame, persons_known: bool) -> list[list[str]]:
-    def word(value: Any) -> str:
-        return (
-            {None: "–", True: "yes", False: "no"}.get(value, str(value))
-            if not isinstance(value, int | str) or isinstance(value, bool)
-            else str(value)
-        )
+def _comparison(published: list[dict[str, Any]], ratings: pd.DataFrame, persons_known: bool) -> list[list[str]]:
+    def word(value: str | int | bool | None) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return "–" if value is None else str(value)
 
-    keys = (
-        "name",
-        "pictures",
-        "people",
-        "judgements",
-        "per_picture",
-        "judgement",
-        "identified",
-        "demographics",
-        "source",
-    )
-    rows = yaml.safe_load((_template_folder() / "published.yaml").read_text(encoding="utf-8"))
+    keys = ("name", "pictures", "people", "judgements", "per_picture", "judgement", "identified", "demographics")
     pictures = ratings["image"].nunique()
     this = [
         "**this one**",
@@ -366,9 +360,8 @@ def _comparison(folder: DataFolder, ratings: pd.DataFrame, persons_known: bool) 
         "rating",
         "yes",
         word(persons_known),
-        "counted here",
     ]
-    return [this, *([_cell(word(row[key])) for key in keys] for row in rows)]
+    return [this, *([_cell(word(row[key])) for key in keys] for row in published)]
 
 
 def _limits(folder: DataFolder, ratings: pd.DataFrame, stated: list[str]) -> list[str]:
@@ -466,9 +459,10 @@ def _mosaic(
 
 
 def _evenly(ranked: np.ndarray, number: int) -> np.ndarray:
+    """The middles of `number` equal parts: the very ends are the pictures that repel most, which is no fair picture of a set."""
     if len(ranked) <= number:
         return ranked
-    return ranked[np.linspace(0, len(ranked) - 1, number).round().astype(int)]
+    return ranked[((np.arange(number) + 0.5) * len(ranked) / number).astype(int)]
 
 
 def _save(picture: Figure | PILImage.Image, file: Path) -> str:

@@ -333,7 +333,7 @@ class _Check:
                     frame[name] = column.to_pandas()
                 else:
                     frame[name] = column.to_numpy()
-                self.add_rows("empty", frame, empty.to_numpy(), lambda _, name=name: f"no {name}")
+                self.add_rows("empty", frame, empty.to_numpy(), _saying(f"no {name}"))
             frames.append(frame)
         if not frames:
             return pd.DataFrame({"file": [], "row": []})
@@ -503,7 +503,7 @@ class _Check:
         return dict(zip(first[key], first["part"].astype(int), strict=True))
 
     def contexts(self, ratings: pd.DataFrame) -> None:
-        if not self._complete("ratings"):
+        if not self._complete("ratings") or self.user_ids is None:
             return  # an id that is not found would say nothing
         ratings = ratings.drop_duplicates("rating_id")
         row_of = pd.Index(ratings["rating_id"])
@@ -591,7 +591,7 @@ class _Check:
                 "person on two sides of the split",
                 table,
                 other & (user >= 0),
-                lambda entry, split=split: f"{entry.user_id!r} is not a {_PART[_PERSON_PART[split]]} person",
+                _saying(f"not a {_PART[_PERSON_PART[split]]} person, as the split asks for"),
             )
             held_out = [[picture_part.get(self.content[row], 0) if row >= 0 else 0 for row in side] for side in sides]
             self.add_rows(
@@ -631,6 +631,11 @@ def _remaining(asked: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.nda
     values, counts = np.unique(asked, return_counts=True)
     taken = pd.Series(known).value_counts().reindex(values, fill_value=0).to_numpy()
     return values, np.maximum(counts - taken, 0)
+
+
+def _saying(detail: str) -> Callable[[Any], str]:
+    """The same detail for every row."""
+    return lambda _: detail
 
 
 def _null(column: pd.Series, values: np.ndarray) -> np.ndarray:
