@@ -369,18 +369,16 @@ def _limits(folder: DataFolder, ratings: pd.DataFrame, stated: list[str]) -> lis
     user = ratings.groupby("user")["rating"].agg(["size", "min", "max"])
     constant = int(((user["min"] == user["max"]) & (user["size"] > 1)).sum())
     image = ratings.groupby("image").size()
-    prompts = folder.images["prompt"].null_count if "prompt" in folder.images.column_names else len(folder.images)
-    rated = ratings["image"].nunique()
-    counted = [
-        (constant, f"{constant:,} people gave every picture the same rating."),
-        ((image < 5).any(), f"{(image < 5).sum():,} pictures have fewer than 5 ratings, so their mean says little."),
-        (len(folder.images) > rated, f"{len(folder.images) - rated:,} pictures have no rating."),
-        (len(folder.users) > len(user), f"{len(folder.users) - len(user):,} people have no rating."),
-        (prompts, f"{prompts:,} of {len(folder.images):,} pictures have no prompt or caption."),
-    ]
+    counted = {
+        "People who gave every picture the same rating": constant,
+        "Pictures with fewer than 5 ratings, so that their mean says little": int((image < 5).sum()),
+        "Pictures without a rating": len(folder.images) - ratings["image"].nunique(),
+        "People without a rating": len(folder.users) - len(user),
+        "Pictures without a prompt or caption": folder.images["prompt"].null_count,
+    }
     return [
         *map(str, stated),
-        *(text for applies, text in counted if applies),
+        *(f"{what}: {number:,}." for what, number in counted.items() if number),
         "Each person rated each picture once here, so a person's noise cannot be told from their taste by these ratings alone.",
         "The people are those who took part; they stand for no population.",
     ]

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import pearsonr
+from typer.testing import CliRunner
 
+from modeling_pamela.cli.data import data_app
 from modeling_pamela.data.card import QUESTIONS, agreement, render_card, theme_column, update_card
 from modeling_pamela.data.folder import DataFolder, write_card
 from modeling_pamela.data.splits import SplitOptions, split_folder
@@ -97,7 +99,8 @@ def test_what_is_not_known_is_said_to_be_missing(split):
 
 def test_update_keeps_the_front_matter_and_gives_the_same_bytes(split):
     before = DataFolder(split).metadata
-    update_card(split)
+    run = CliRunner().invoke(data_app, ["card", str(split)])
+    assert run.exit_code == 0, run.output
     names = ["agreement.png", "pictures.png", "ratings.png", "themes.png"]
     assert sorted(file.name for file in (split / "assets").iterdir()) == names
     text = (split / "README.md").read_text()
@@ -135,5 +138,8 @@ def test_missing_themes_and_a_single_rating(folder):
     update_card(folder)
     text = (folder / "README.md").read_text()
     assert "| a \\| b | 7 | 1 |" in text
+    assert "- Pictures with fewer than 5 ratings, so that their mean says little: 1." in text
+    assert "- Pictures without a rating: 19." in text
+    assert "- People without a rating: 11." in text
     assert "Too few pictures were rated by several people" in text
     assert "nan" not in text
