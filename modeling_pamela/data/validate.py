@@ -60,6 +60,8 @@ _PICTURE_PART = {"train": 0, "val_context": 0, "val_seen": 1, "val_unseen": 1, "
 _MOST_HELD_OUT = _PICTURE_PART | {"test_context": 1}
 _PART = ("training", "validation", "test")
 _BATCH = 32
+# What pyarrow and datasets raise on damaged bytes: names that are no text and metadata that is no JSON among them.
+_DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -251,8 +253,9 @@ class _Check:
     def _open(self, file: Path) -> tuple[pa.Schema, int] | None:
         try:
             with pq.ParquetFile(file) as parquet:
+                Features.from_arrow_schema(parquet.schema_arrow)
                 return parquet.schema_arrow, parquet.metadata.num_rows
-        except (pa.ArrowException, OSError) as error:
+        except _DAMAGE as error:
             self._unreadable(file, error)
             return None
 
@@ -303,7 +306,7 @@ class _Check:
                 with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
                     table = parquet.read(columns=list(columns))
                 table.validate(full=True)
-            except (pa.ArrowException, OSError) as error:
+            except _DAMAGE as error:
                 self._unreadable(file, error)
                 continue
             self.counts[config] = self.counts.get(config, 0) + len(table)
@@ -373,7 +376,7 @@ class _Check:
         frames = []
         try:
             total = sum(pq.read_metadata(file).num_rows for file in files)
-        except (pa.ArrowException, OSError):
+        except _DAMAGE:
             total = None
         with (
             ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
@@ -393,7 +396,7 @@ class _Check:
                             frames.append((file, kept, start))
                             start += len(rows)
                             progress.update(len(rows))
-                except (pa.ArrowException, OSError) as error:
+                except _DAMAGE as error:
                     self._unreadable(file, error)
         tables = [
             (file, pa.concat_tables([table for other, table, _ in frames if other == file]))
