@@ -52,7 +52,7 @@ def generate(folder: Path, num_pictures: int, num_ratings: int, num_users: int =
 
 
 def tidy_import(source: Path, out: Path) -> None:
-    from modeling_pamela.data.tidy import import_tidy
+    from modeling_pamela.data.importers.tidy import import_tidy
 
     import_tidy(source, out, (0, 100))
 
@@ -86,7 +86,7 @@ def run_stage(name: str, source: Path, out: Path) -> tuple[float, float]:
 
 
 def stage(name: str, source: Path, out: Path) -> None:
-    import modeling_pamela.data.tidy
+    import modeling_pamela.data.importers.tidy
     import modeling_pamela.data.validate  # noqa: F401 (importing is not what is measured)
 
     start = time.perf_counter()

@@ -24,7 +24,7 @@ from .anonymity import anonymity_report, band
 from .files import atomic_write
 from .folder import DataFolder, write_card
 from .images import ImageError, open_image
-from .schema import CONTEXTS, IMAGES, RATINGS, SPLITS, USERS
+from .schema import CONTEXTS, IMAGES, PAIRS, RATINGS, SPLITS, USERS
 
 
 __all__ = ["QUESTIONS", "agreement", "render_card", "theme_column", "update_card"]
@@ -320,7 +320,7 @@ def _anonymity(folder: DataFolder, own: Mapping[str, Any]) -> str:
 
 def _schema(folder: DataFolder) -> list[tuple[str, list[tuple[str, str, str]]]]:
     result = []
-    tables = {"ratings": RATINGS, "users": USERS, "images": IMAGES, "contexts": CONTEXTS}
+    tables = {"ratings": RATINGS, "users": USERS, "images": IMAGES, "contexts": CONTEXTS, "pairs": PAIRS}
     for entry in folder.metadata["configs"]:
         name = entry["config_name"]
         described = tables.get(name, {})

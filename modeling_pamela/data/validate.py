@@ -19,31 +19,24 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from datasets import Features, Value
+from datasets import Features
 from tqdm.auto import tqdm
 
 from .folder import DataFolder, DataFolderError
 from .images import ImageError, open_image
-from .schema import CONTEXTS, IMAGES, RATINGS, SPLITS, USERS, Column
+from .schema import CONTEXTS, IMAGES, PAIRS, RATINGS, SPLITS, USERS, Column
 
 
 __all__ = ["CHOICES", "ValidationReport", "Violation", "validate_folder"]
 
 CHOICES = ("left", "right", "tie")
 
-_PAIRS = {
-    "pair_id": Column(Value("int64"), ""),
-    "user_id": Column(Value("string"), ""),
-    "left_id": Column(Value("string"), ""),
-    "right_id": Column(Value("string"), ""),
-    "choice": Column(Value("string"), ""),
-}
 _STANDARD: Mapping[str, Mapping[str, Column]] = {
     "ratings": RATINGS,
     "users": USERS,
     "images": IMAGES,
     "contexts": CONTEXTS,
-    "pairs": _PAIRS,
+    "pairs": PAIRS,
 }
 # Whose ratings, and of which pictures, may stand in a split: 0 training, 1 validation, 2 test. `reserve` is used by nobody.
 _PERSON_PART = {
@@ -573,7 +566,7 @@ class _Check:
         person_part, picture_part = parts
         frames = []
         for split in self._splits("pairs"):
-            table = self._rows(self._read("pairs", split, _PAIRS))
+            table = self._rows(self._read("pairs", split, PAIRS))
             if not len(table):
                 continue
             self.add_rows(
