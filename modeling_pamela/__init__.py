@@ -17,6 +17,7 @@ from .processing_pamela import PamelaProcessor
 __version__ = "0.1.0"
 
 _LAZY = {
+    "load_pamela": ".data.load",
     "TasteProfile": ".taste.profile",
 }
 

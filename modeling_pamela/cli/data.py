@@ -1,21 +1,26 @@
-"""`pamela data`: import and split data sets of ratings."""
+"""`pamela data`: everything from a source of ratings to a data set on the Hub."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .data_check import register
+from .data_check import anonymity, card, validate
 from .data_import import import_app
+from .data_publish import build, push
 from .data_variance import taste_variance
 
 
 __all__ = ["data_app"]
 
-data_app = typer.Typer(help="Import and split data sets of personal picture ratings.", no_args_is_help=True)
+data_app = typer.Typer(help="Data sets of personal picture ratings, from their source to the Hub.", no_args_is_help=True)
 data_app.add_typer(import_app, name="import")
+data_app.command()(validate)
 data_app.command("taste-variance")(taste_variance)
-register(data_app)
+data_app.command()(anonymity)
+data_app.command()(card)
+data_app.command()(build)
+data_app.command()(push)
 
 
 def _size(text: str, option: str) -> int | float:

@@ -7,16 +7,9 @@ from typing import Annotated
 import typer
 
 
-__all__ = ["register"]
+__all__ = ["anonymity", "card", "validate"]
 
 Folder = Annotated[Path, typer.Argument(help="Data set in the standard form.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands to `pamela data`."""
-    app.command()(validate)
-    app.command()(card)
-    app.command()(anonymity)
 
 
 def validate(

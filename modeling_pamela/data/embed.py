@@ -24,7 +24,7 @@ from .images import ImageError, open_image
 from .store import EmbeddingStore, text_key
 
 
-__all__ = ["FolderEmbeddings", "bind_encoders", "embed_folder", "embed_pictures", "read_embeddings"]
+__all__ = ["FolderEmbeddings", "bind_encoders", "embed_folder", "embed_pictures", "folder_texts", "read_embeddings"]
 
 # Columns of `images/` that the paper calls metadata, and their names in other data sets. A split group, a source or a
 # file name says nothing of a picture's look, so nothing else is taken.
@@ -205,6 +205,12 @@ def read_embeddings(folder: DataFolder, config: PamelaConfig) -> FolderEmbedding
             folder.path, _demographics_sentences(folder), fingerprints["profile"], config.profile_embed_dim
         ),
     )
+
+
+def folder_texts(folder: DataFolder) -> list[str]:
+    """The texts of a data set that are embedded: prompts, and sentences of metadata and demographics; each once."""
+    texts = [*folder.prompts, *_metadata_sentences(folder), *_demographics_sentences(folder)]
+    return list(dict.fromkeys(text for text in texts if text and text.strip()))
 
 
 def _metadata_sentences(folder: DataFolder) -> list[str]:

@@ -16,7 +16,7 @@ import yaml
 from huggingface_hub import metadata_load, metadata_save
 
 from .files import DataError, atomic_write
-from .schema import CONTEXTS, IMAGES, PAIRS, RATINGS, USERS, Column
+from .schema import CONTEXTS, EMBEDDINGS, IMAGES, PAIRS, PREVIEW, RATINGS, USERS, Column
 
 
 __all__ = ["ContextDraw", "DataFolder", "DataFolderError", "Ratings", "check_target", "data_configs", "write_card"]
@@ -296,6 +296,8 @@ _STANDARD: Mapping[str, Mapping[str, Column]] = {
     "images": {name: column for name, column in IMAGES.items() if name != "image"},
     "pairs": PAIRS,
     "contexts": CONTEXTS,
+    "embeddings": EMBEDDINGS,
+    "preview": PREVIEW,
 }
 
 

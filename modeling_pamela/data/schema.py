@@ -8,7 +8,8 @@ users/train.parquet                    config "users"
 images/train-00000-of-0000N.parquet    config "images", the pictures' bytes inside
 pairs/<split>.parquet                  config "pairs", where people chose between two pictures
 contexts/<protocol>.parquet            config "contexts", after a split
-embeddings/<encoder fingerprint>/      cached embeddings of frozen encoders
+embeddings/<encoder fingerprint>/      cached embeddings of frozen encoders; config "embeddings", after `pamela data build`
+preview/train.parquet                  config "preview": a few ratings with their pictures, likewise
 rejected.parquet                       the source's rows that were set aside, and why
 ```
 
@@ -24,7 +25,19 @@ import pyarrow as pa
 from datasets import Features, Image, List, Value
 
 
-__all__ = ["CONTEXTS", "IMAGES", "PAIRS", "RATINGS", "REJECTED", "SPLITS", "USERS", "Column", "arrow_schema"]
+__all__ = [
+    "CONTEXTS",
+    "EMBEDDINGS",
+    "IMAGES",
+    "PAIRS",
+    "PREVIEW",
+    "RATINGS",
+    "REJECTED",
+    "SPLITS",
+    "USERS",
+    "Column",
+    "arrow_schema",
+]
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,21 @@ CONTEXTS: Mapping[str, Column] = {
         List(Value("int64")),
         "The context in order: the first k are the context of k ratings. The queries are the same for every k.",
     ),
+}
+
+# Lists of any length: encoders differ in width, and all parts of one config have one type.
+EMBEDDINGS: Mapping[str, Column] = {
+    "key": Column(Value("string"), "SHA-256, hexadecimal, of what was embedded: `images.sha256`, or that of a text in UTF-8."),
+    "kind": Column(Value("string"), "`image` or `text`."),
+    "encoder": Column(Value("string"), "Name of the frozen encoder (`pamela.encoders`), or null."),
+    "fingerprint": Column(Value("string"), "Fingerprint of the encoder's weights and preprocessing."),
+    "embedding": Column(List(Value("float16")), "The embedding, in half precision."),
+}
+
+PREVIEW: Mapping[str, Column] = {
+    "image": IMAGES["image"],
+    "prompt": IMAGES["prompt"],
+    **RATINGS,
 }
 
 REJECTED: Mapping[str, Column] = {

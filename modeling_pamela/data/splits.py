@@ -199,7 +199,7 @@ def split_folder(
     schema = arrow_schema(RATINGS, table.schema)
     counts = {}
     with atomic_folder(target) as new:
-        link_tree(source, new, skip=frozenset({"ratings", "pairs", "contexts"}))
+        link_tree(source, new, skip=frozenset({"ratings", "pairs", "contexts", "preview"}))
         if (target / "embeddings").is_dir():  # named by what they embed, so they stay true whatever is replaced
             link_tree(target / "embeddings", new / "embeddings")
         (new / "ratings").mkdir()

@@ -71,9 +71,13 @@ class EmbeddingStore:
     def _read_keys(part: Path) -> tuple[list[str], int]:
         try:
             with pq.ParquetFile(part) as file:
-                width = file.schema_arrow.field("embedding").type.list_size
+                values = file.schema_arrow.field("embedding").type
+                if pa.types.is_fixed_size_list(values):
+                    width = values.list_size
+                else:  # a published part: see `schema.EMBEDDINGS`
+                    width = len(next(file.iter_batches(1, columns=["embedding"]))["embedding"][0])
                 return file.read(columns=["key"])["key"].to_pylist(), width
-        except (pa.ArrowInvalid, OSError, KeyError, AttributeError) as error:
+        except (pa.ArrowInvalid, OSError, KeyError, StopIteration, TypeError) as error:
             raise DataError(f"{part} is damaged ({error}). Delete it and run `pamela embed` again.") from error
 
     def _check_width(self, width: int, where: str) -> None:
