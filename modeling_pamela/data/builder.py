@@ -113,9 +113,7 @@ class PamelaDatasetBuilder(datasets.ArrowBasedBuilder):
         if "image" in features:
             features["image"] = datasets.Image()
         self.info.features = features
-        return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"files": files}) for split, files in splits.items()
-        ]
+        return [datasets.SplitGenerator(name=split, gen_kwargs={"files": files}) for split, files in splits.items()]
 
     def _generate_tables(self, files: list[str]) -> Iterator[tuple[tuple[int, int], pa.Table]]:
         schema = self.info.features.arrow_schema

@@ -103,5 +103,7 @@ def push_folder(folder: str | Path, repo_id: str, private: bool = True, token: s
     except LocalTokenNotFoundError as error:
         raise PushError("There is no token. Run `hf auth login` first.") from error
     except (HfHubHTTPError, OSError) as error:
-        raise PushError(f"{repo_id} was not uploaded: {error}. Check the connection, the token and its rights.") from error
+        raise PushError(
+            f"{repo_id} was not uploaded: {error}. Check the connection, the token and its rights."
+        ) from error
     return str(commit.commit_url)

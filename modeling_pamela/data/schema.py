@@ -99,7 +99,9 @@ CONTEXTS: Mapping[str, Column] = {
 
 # Lists of any length: encoders differ in width, and all parts of one config have one type.
 EMBEDDINGS: Mapping[str, Column] = {
-    "key": Column(Value("string"), "SHA-256, hexadecimal, of what was embedded: `images.sha256`, or that of a text in UTF-8."),
+    "key": Column(
+        Value("string"), "SHA-256, hexadecimal, of what was embedded: `images.sha256`, or that of a text in UTF-8."
+    ),
     "kind": Column(Value("string"), "`image` or `text`."),
     "encoder": Column(Value("string"), "Name of the frozen encoder (`pamela.encoders`), or null."),
     "fingerprint": Column(Value("string"), "Fingerprint of the encoder's weights and preprocessing."),

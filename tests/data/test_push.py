@@ -24,11 +24,11 @@ class Hub(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         self.server.calls.append(("GET", self.path))
         self._answer({"id": "somebody/taste", "sha": "0" * 40, "private": True, "siblings": []})
 
-    def do_POST(self):  # noqa: N802
+    def do_POST(self):
         self.server.calls.append(("POST", self.path))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.server.refuses:
@@ -46,7 +46,8 @@ class Hub(BaseHTTPRequestHandler):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     self.server.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            self._answer({"commitUrl": "http://127.0.0.1/commit/1", "commitOid": "1" * 40, "success": True})
+            address = f"http://{self.headers['Host']}/datasets/somebody/taste/commit/{'1' * 40}"
+            self._answer({"commitUrl": address, "commitOid": "1" * 40, "success": True})
         elif "/validate-yaml" in self.path:
             self._answer({"errors": [], "warnings": []})
         else:
@@ -105,7 +106,7 @@ def test_upload(hub, built, tmp_path):
     (built / "notes.txt").write_text("mine")
     run = push(hub, tmp_path / "hf", built, "somebody/taste", "--yes")
     assert run.returncode == 0, run.stderr
-    assert hub.created["private"] is True
+    assert hub.created["visibility"] == "private"
     assert (hub.created["name"], hub.created["organization"], hub.created["type"]) == ("taste", "somebody", "dataset")
     assert set(hub.files) == set(plan_push(built, "somebody/taste").files)
     assert not {"rejected.parquet", ".train.parquet.0.tmp", "notes.txt"} & set(hub.files)
@@ -124,7 +125,7 @@ def test_public_has_to_be_said(hub, built, tmp_path):
     run = push(hub, tmp_path / "hf", built, "somebody/taste", "--public", "--yes")
     assert run.returncode == 0, run.stderr
     assert "PUBLIC" in run.stdout
-    assert hub.created["private"] is False
+    assert hub.created["visibility"] == "public"
 
 
 def test_refusals_are_told(hub, built, tmp_path):
