@@ -206,7 +206,7 @@ def _write_embeddings(data: DataFolder, folder: Path) -> int:
     rows = 0
     for fingerprint in stores:
         for kind in ("image", "text"):
-            store = EmbeddingStore(data.path, fingerprint, kind)  # type: ignore[arg-type]
+            store = EmbeddingStore(data.path, fingerprint, kind)
             absent = set(store.missing(keys[kind]))
             present = [key for key in keys[kind] if key not in absent]
             if not present:
