@@ -13,7 +13,9 @@ from .data_variance import taste_variance
 
 __all__ = ["data_app"]
 
-data_app = typer.Typer(help="Data sets of personal picture ratings, from their source to the Hub.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Data sets of personal picture ratings, from their source to the Hub.", no_args_is_help=True
+)
 data_app.add_typer(import_app, name="import")
 data_app.command()(validate)
 data_app.command("taste-variance")(taste_variance)

@@ -30,6 +30,8 @@ from .schema import CONTEXTS, IMAGES, PAIRS, RATINGS, SPLITS, USERS, Column
 __all__ = ["CHOICES", "ValidationReport", "Violation", "validate_folder"]
 
 CHOICES = ("left", "right", "tie")
+# Columns of comparisons that a row may leave empty.
+_OPTIONAL = ("prompt_id", "left_condition", "right_condition")
 
 _STANDARD: Mapping[str, Mapping[str, Column]] = {
     "ratings": RATINGS,
@@ -329,7 +331,8 @@ class _Check:
                     frame[name] = column.to_pandas()
                 else:
                     frame[name] = column.to_numpy()
-                self.add_rows("empty", frame, empty.to_numpy(), _saying(f"no {name}"))
+                if name not in _OPTIONAL:
+                    self.add_rows("empty", frame, empty.to_numpy(), _saying(f"no {name}"))
             frames.append(frame)
         if not frames:
             return pd.DataFrame({"file": [], "row": []})
