@@ -49,6 +49,10 @@ class PamelaConfig(PreTrainedConfig):
             Lengthscale of all RBF kernels, in units of the root mean squared distance between two training embeddings.
         score_range (`list[float]`): Where scores live: 0 is the low end of the rating scale, 1 the high end. Scores may leave it.
         training_split (`str`, *optional*): Fingerprint of the training ratings, so that no test is run on what was trained on.
+        data_sets (`list[dict]`, *optional*):
+            The sets of a jointly trained model: `name`, `rating_scale`, `training_split`, `weight`, and `offset` and `scale`, by which
+            a rating of the set, on its own 0..1 scale, is `offset + scale * score`. The first has 0 and 1, and is whose people
+            new ones are like. `rating_scale` is its scale.
         rating_scale (`list[float]`): The raw scale of the training ratings, e.g. `[1.0, 7.0]`.
 
     Example:
@@ -106,3 +110,9 @@ class PamelaConfig(PreTrainedConfig):
     score_range: list[float] | tuple[float, ...] = (0.0, 1.0)
     rating_scale: list[float] | tuple[float, ...] = (0.0, 1.0)
     training_split: str | None = None
+    data_sets: list[dict] | None = None
+
+    @property
+    def num_data_sets(self) -> int:
+        """Data sets that the model is trained on."""
+        return len(self.data_sets or [None])

@@ -612,7 +612,9 @@ class PamelaTaste(FullPrecisionModule):
             }
         )
         self.log_prior_std = nn.Parameter(torch.zeros(len(self.parts), dtype=torch.float32))
-        self.log_noise_std = nn.Parameter(torch.zeros((), dtype=torch.float32))
+        # One number, or one a data set.
+        shape = (config.num_data_sets,) if config.num_data_sets > 1 else ()
+        self.log_noise_std = nn.Parameter(torch.zeros(shape, dtype=torch.float32))
         # Demographics move the prior mean along the directions that have a meaning, not along the random ones.
         self.num_named = 2 + config.num_learned_directions
         self.demographics: nn.Linear | None = None
@@ -700,8 +702,13 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
 
     @property
     def noise_variance(self) -> float:
-        """Variance of a rating around the person's score, on the 0..1 scale (posterior models)."""
-        return self.posterior_taste.log_noise_std.exp().square().item()
+        """Variance of a rating around the person's score, on the 0..1 scale (posterior models); of the first data set."""
+        return self.noise_variances[0].item()
+
+    @property
+    def noise_variances(self) -> Tensor:
+        """`(S,)`: [`noise_variance`] of every data set."""
+        return self.posterior_taste.log_noise_std.detach().double().exp().square().reshape(-1)
 
     def fingerprint(self) -> str:
         """16 hex digits that change with the weights or the encoders: what a saved taste belongs to."""
@@ -735,6 +742,8 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         picture_index: Tensor | None = None,
         user_index: Tensor | None = None,
         labels: Tensor | None = None,
+        data_set: Tensor | None = None,
+        weights: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> PamelaScoringOutput:
         """
@@ -758,6 +767,8 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             picture_index, user_index (`torch.Tensor` of shape `(R,)`, *optional*):
                 Which picture and which person every row is about. By default R = N, and the person is the only one given.
             labels (`torch.Tensor` of shape `(R,)`, *optional*): Ratings on the 0..1 scale.
+            data_set (`torch.Tensor` of shape `(U,)`, *optional*): Whose noise a person's `labels` have; the first set's by default.
+            weights (`torch.Tensor` of shape `(U,)`, *optional*): What a person's `labels` count for in the loss, a mean; 1 by default.
 
         Returns:
             [`PamelaScoringOutput`]
@@ -788,7 +799,11 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
                 user_index=user_index,
             )
             scores = self.head(network.pooler_output).squeeze(-1)
-            loss = None if labels is None else nn.functional.mse_loss(scores, labels.to(scores.dtype))
+            loss = None
+            if labels is not None:
+                squared = (scores - labels.to(scores.dtype)).square()
+                shares = squared.new_ones(len(labels)) if weights is None else weights[user_index].to(squared.dtype)
+                loss = (shares * squared).sum() / shares.sum().clamp_min(1e-12)
             return PamelaScoringOutput(loss=loss, scores=scores)
 
         population_scores, features = self._population_and_features(self.pamela(**pictures))
@@ -801,7 +816,9 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
 
         loss = None
         if labels is not None:
-            loss = self._negative_log_likelihood(row_scores, row_features, demographics_embeds, user_index, labels)
+            loss = self._negative_log_likelihood(
+                row_scores, row_features, demographics_embeds, user_index, labels, data_set, weights
+            )
         if taste is None:
             shift = self.prior_taste(demographics_embeds, int(user_index.max()) + 1) - self.prior_taste()
             scores = row_scores + (row_features * shift[user_index]).sum(-1)
@@ -838,7 +855,9 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         return self.posterior_taste.prior_mean(self.head.bias, demographics_embeds, num_people)
 
     @torch.no_grad()
-    def learn_taste(self, features: Tensor, ratings: Tensor, prior: Tensor | None = None) -> TastePosterior:
+    def learn_taste(
+        self, features: Tensor, ratings: Tensor, prior: Tensor | None = None, noise_variance: Tensor | float | None = None
+    ) -> TastePosterior:
         """
         The posterior of a taste given ratings, in closed form (posterior models).
 
@@ -846,6 +865,7 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             features (`torch.Tensor` of shape `(..., k, taste_width)`): Taste features of the rated pictures, from the output.
             ratings (`torch.Tensor` of shape `(..., k)`): On the 0..1 scale.
             prior (`torch.Tensor` of shape `(..., taste_width)`, *optional*): From [`prior_taste`]; the population's by default.
+            noise_variance (`float` or `torch.Tensor` broadcastable to `(..., k)`, *optional*): Of a rating; [`noise_variance`] by default.
 
         Returns:
             [`~modeling_pamela.gaussian_taste.TastePosterior`]
@@ -855,7 +875,11 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         if not self.config.use_user:
             # Ratings teach nothing of a person when persons do not differ.
             features, ratings = features[..., :0, :], ratings[..., :0]
-        return taste_posterior(features, ratings.to(features.device), self.noise_variance, prior)
+        if noise_variance is None:
+            noise_variance = self.noise_variance
+        elif not self.config.use_user and isinstance(noise_variance, Tensor) and noise_variance.ndim:
+            noise_variance = noise_variance[..., :0] if noise_variance.shape[-1] != 1 else noise_variance
+        return taste_posterior(features, ratings.to(features.device), noise_variance, prior)
 
     @torch.no_grad()
     def score_matrix(
@@ -931,6 +955,8 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         demographics_embeds: Tensor | None,
         user_index: Tensor,
         labels: Tensor,
+        data_set: Tensor | None,
+        weights: Tensor | None,
     ) -> Tensor:
         """Every person's ratings are one observation: the taste behind them is integrated out. Mean per rating."""
         num_people = int(user_index.max()) + 1
@@ -946,8 +972,13 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         padded_features = padded_features.index_put(slots, row_features)
         padded_residuals = padded_residuals.index_put(slots, residuals)
         noise_variance = self.posterior_taste.log_noise_std.double().exp().square()
+        if noise_variance.ndim:
+            noise_variance = noise_variance[0] if data_set is None else noise_variance[data_set, None]
         log_likelihood = log_marginal_likelihood(padded_features, padded_residuals, noise_variance, mask=mask)
-        return -log_likelihood.sum() / len(labels)
+        if weights is None:
+            return -log_likelihood.sum() / len(labels)
+        weights = weights.to(log_likelihood.dtype)
+        return -(weights * log_likelihood).sum() / weights[user_index].sum().clamp_min(1e-12)
 
     def _check_inputs(
         self,

@@ -21,6 +21,8 @@ from ..processing_pamela import PamelaProcessor, describe
 from .files import DataError
 from .folder import DataFolder
 from .images import ImageError, open_image
+from .joint import JointFolder
+from .processes import local_device, num_processes, process_index
 from .store import EmbeddingStore, text_key
 
 
@@ -86,14 +88,18 @@ def embed_folder(folder: DataFolder, config: PamelaConfig, batch_size: int = 4, 
         batch_size (`int`): Pictures or texts a forward pass.
         device (`str`): Where to encode.
 
+    Under `torchrun` every process encodes the inputs whose keys fall to it, on its own accelerator. Which these are does not
+    depend on what the others have stored, so nothing is encoded twice.
+
     Returns:
-        `dict[str, int]`: How many of each were encoded in this run.
+        `dict[str, int]`: How many of each were encoded in this run, by this process.
     """
+    device = local_device(device)
     processor = PamelaProcessor.from_config(config)
     image_encoder = load_image_encoder(config.image_encoder).to(device)
     store = EmbeddingStore(folder.path, image_encoder.fingerprint, "image")
     keys = folder.images["sha256"].to_pylist()
-    wanted = set(store.missing(keys))
+    wanted = set(_own_share(store.missing(keys)))
     encoded = {"pictures": len(wanted)}
 
     def pending() -> Iterator[tuple[str, bytes]]:
@@ -102,7 +108,7 @@ def embed_folder(folder: DataFolder, config: PamelaConfig, batch_size: int = 4, 
                 wanted.discard(keys[row])
                 yield keys[row], content
 
-    with tqdm(total=len(wanted), desc="Encoding pictures", unit="picture", disable=not wanted) as progress:
+    with tqdm(total=len(wanted), desc="Encoding pictures", unit="picture", disable=not wanted or process_index() > 0) as progress:
         for part in _chunks(pending() if wanted else iter(()), PART_SIZE):
             embeds = embed_pictures((content for _, content in part), image_encoder, processor, batch_size, progress)
             store.add([key for key, _ in part], embeds)
@@ -185,14 +191,18 @@ def embed_pictures(
     return np.concatenate(results)
 
 
-def read_embeddings(folder: DataFolder, config: PamelaConfig) -> FolderEmbeddings:
+def read_embeddings(folder: DataFolder | JointFolder, config: PamelaConfig) -> FolderEmbeddings:
     """
-    All embeddings of a data folder from its store.
+    All embeddings of a data folder from its store; of a joint one, set after set.
 
     Raises:
         MissingEmbeddingsError: Some were never encoded, or with another encoder; run `pamela embed`.
         EncoderError: The encoders at hand are not those that the config's model was trained on.
     """
+    if isinstance(folder, JointFolder):
+        parts = [read_embeddings(member.folder, config) for member in folder.members]
+        names = ("image", "text", "metadata", "demographics")
+        return FolderEmbeddings(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
     fingerprints = bind_encoders(config)
     images = EmbeddingStore(folder.path, fingerprints["image"], "image")
     return FolderEmbeddings(
@@ -211,6 +221,11 @@ def folder_texts(folder: DataFolder) -> list[str]:
     """The texts of a data set that are embedded: prompts, and sentences of metadata and demographics; each once."""
     texts = [*folder.prompts, *_metadata_sentences(folder), *_demographics_sentences(folder)]
     return list(dict.fromkeys(text for text in texts if text and text.strip()))
+
+
+def _own_share(keys: list[str]) -> list[str]:
+    """The keys, hexadecimal hashes, that this process encodes."""
+    return [key for key in keys if int(key[:8], 16) % num_processes() == process_index()]
 
 
 def _metadata_sentences(folder: DataFolder) -> list[str]:
@@ -237,9 +252,9 @@ def _embed_texts(
 ) -> int:
     store = EmbeddingStore(path, encoder.fingerprint, "text")
     by_key = {text_key(text): text for text in texts if text and text.strip()}
-    wanted = store.missing(list(by_key))
+    wanted = _own_share(store.missing(list(by_key)))
     device = next(encoder.parameters()).device
-    with tqdm(total=len(wanted), desc="Encoding texts", unit="text", disable=not wanted) as progress:
+    with tqdm(total=len(wanted), desc="Encoding texts", unit="text", disable=not wanted or process_index() > 0) as progress:
         for keys in _chunks(wanted, PART_SIZE):
             embeds = []
             for batch in _chunks(keys, batch_size):

@@ -65,7 +65,7 @@ def test_the_population_is_an_exact_gaussian_process_of_the_crowd(model, world, 
         return total
 
     everything = np.arange(140)
-    observed = kernel(pictures, pictures) + np.diag(noise * counts.mean() / counts)
+    observed = kernel(pictures, pictures) + np.diag(noise.numpy() * counts.mean() / counts)
     expected = means.mean() + kernel(everything, pictures) @ np.linalg.solve(observed, means - means.mean())
     given = inputs(world.embeddings, everything)
     if not with_prompts:
@@ -95,7 +95,7 @@ def test_the_fitted_hyperparameters_are_the_likeliest(model, world, train_rating
         (gradient,) = torch.autograd.grad(loss, point)
         return loss.item(), gradient.numpy()
 
-    found = [float(scales[block][0].log()) for block in blocks.values()] + [np.log(noise) / 2]
+    found = [float(scales[block][0].log()) for block in blocks.values()] + [float(noise.log()) / 2]
     best = optimize.minimize(
         negative_log_likelihood, np.full(4, -3.0), jac=True, method="L-BFGS-B", bounds=[(-9, 1)] * 4
     )
