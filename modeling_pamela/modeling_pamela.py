@@ -856,7 +856,11 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
 
     @torch.no_grad()
     def learn_taste(
-        self, features: Tensor, ratings: Tensor, prior: Tensor | None = None, noise_variance: Tensor | float | None = None
+        self,
+        features: Tensor,
+        ratings: Tensor,
+        prior: Tensor | None = None,
+        noise_variance: Tensor | float | None = None,
     ) -> TastePosterior:
         """
         The posterior of a taste given ratings, in closed form (posterior models).
@@ -877,8 +881,6 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             features, ratings = features[..., :0, :], ratings[..., :0]
         if noise_variance is None:
             noise_variance = self.noise_variance
-        elif not self.config.use_user and isinstance(noise_variance, Tensor) and noise_variance.ndim:
-            noise_variance = noise_variance[..., :0] if noise_variance.shape[-1] != 1 else noise_variance
         return taste_posterior(features, ratings.to(features.device), noise_variance, prior)
 
     @torch.no_grad()

@@ -27,16 +27,18 @@ class Protocol(StrEnum):
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="A posterior checkpoint: a folder or a Hub repo.")],
-    dataset: Annotated[Path, typer.Argument(help="A data folder, split and embedded.")],
+    datasets: Annotated[list[Path], typer.Argument(help="Data folders, split and embedded; a table for each.")],
     split: Annotated[Split, typer.Option(help="Whose ratings are predicted.")] = Split.test_unseen,
     context: Annotated[
         list[str] | None,
         typer.Option(help='Ratings of a person that may be seen: a number or "all". Repeatable; 15 by default.'),
     ] = None,
     protocol: Annotated[
-        Protocol,
-        typer.Option(help="Contexts from pictures outside of the split, or (the paper's) from the split itself."),
-    ] = Protocol.train,
+        Protocol | None,
+        typer.Option(
+            help="Contexts from pictures outside of the split (where there are some, the default), or (the paper's) from the split itself."
+        ),
+    ] = None,
     token_model: Annotated[
         Path | None,
         typer.Option(
@@ -54,27 +56,29 @@ def evaluate(
     from ..data.files import atomic_write
     from ..data.folder import DataFolder
     from ..evaluation.comparison import compare, markdown_table, summarise
+    from ..evaluation.protocol import usual_protocol
     from ..taste.profile import ProfileError
     from .baseline import token_baseline
     from .checkpoint import load_checkpoint
 
-    folder = DataFolder(dataset)
+    folders = [DataFolder(dataset) for dataset in datasets]
     posterior = load_checkpoint(model, device, dtype)
     if posterior.taste is None:
         raise ProfileError("The model to evaluate must be a posterior model; pass a token model as --token-model.")
-    if token_model is None:
-        token_model = token_baseline(folder, Path(model), posterior.config, prompts)
-    token = load_checkpoint(token_model, device, dtype)
-    results = compare(
-        folder, posterior, token, split.value, [_size(text) for text in context or ["15"]], protocol.value, prompts
-    )
-    rows = summarise([results])
-    people = len(results[0].people)
-    typer.echo(f"{dataset}, {split.value}: {people} people, {results[0].scores.skipped} without a value\n")
-    typer.echo(markdown_table(rows))
+    sizes = [_size(text) for text in context or ["15"]]
+    every = {}
+    for dataset, folder in zip(datasets, folders, strict=True):
+        beside = token_model or token_baseline(folder, Path(model), posterior.config, prompts)
+        token = load_checkpoint(beside, device, dtype)
+        chosen = protocol.value if protocol else usual_protocol(folder, split.value)
+        results = compare(folder, posterior, token, split.value, sizes, chosen, prompts)
+        rows = every[str(dataset)] = summarise([results])
+        people = len(results[0].people)
+        typer.echo(f"{dataset}, {split.value}: {people} people, {results[0].scores.skipped} without a value\n")
+        typer.echo(markdown_table(rows))
     if json_file is not None:
         with atomic_write(json_file) as temporary:
-            temporary.write_text(json.dumps(rows, indent=2) + "\n")
+            temporary.write_text(json.dumps(every if len(every) > 1 else rows, indent=2) + "\n")
 
 
 def _size(text: str) -> int | None:

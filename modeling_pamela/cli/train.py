@@ -21,7 +21,9 @@ class RecipeName(StrEnum):
 
 
 def train(
-    dataset: Annotated[Path, typer.Argument(help="A data folder, split and embedded.")],
+    dataset: Annotated[
+        list[Path], typer.Argument(help="Data folders, split and embedded; several are trained on jointly.")
+    ],
     output_dir: Annotated[Path, typer.Option(help="Where the checkpoint goes.")],
     recipe: Annotated[
         RecipeName,
@@ -29,6 +31,10 @@ def train(
             help="posterior, solved in closed form; posterior-mlp, trained in steps; paper, its token model and settings; token, that model with settings tuned on validation."
         ),
     ] = RecipeName.posterior,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="W1,W2,…", help="What a rating of each data set counts for; 1 by default."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,12 +61,15 @@ def train(
     """Train a model on a data folder. In steps, the epoch that orders unseen people's pictures best is kept."""
     from huggingface_hub.errors import StrictDataclassError
 
-    from ..data.folder import DataFolder
+    from ..data.joint import JointFolder, open_data
+    from ..data.processes import process_index
     from ..training.recipes import RECIPES
     from ..training.trainer import save_training_profiles, validate
     from ..training.trainer import train as run_training
 
-    folder = DataFolder(dataset)
+    folder = open_data(dataset, _numbers(weights, len(dataset)))
+    if save_profiles and isinstance(folder, JointFolder):
+        raise typer.BadParameter("--save-profiles: a profile is of one data set; train on one to save its people's.")
     chosen = RECIPES[recipe.value]
     fields = {"rating_scale": list(folder.rating_scale), **dict(_parse_setting(text) for text in set_ or [])}
     try:
@@ -72,8 +81,10 @@ def train(
         num_epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, patience=patience
     )
     model = run_training(folder, config, output_dir, seed=seed, resume=resume, device=device, **settings)
-    if save_profiles:
+    if save_profiles and process_index() == 0:
         save_training_profiles(model, folder, output_dir / "profiles")
+    if process_index() > 0:
+        return
     if config.fusion == "kernel":
         # Trained in steps, a model is validated after every epoch.
         metrics = validate(model, folder)
@@ -97,6 +108,18 @@ def _check(config: "PamelaConfig", save_profiles: bool, steps: list[float | int 
         PamelaForPersonalizedScoring(config)
     except (ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
         raise typer.BadParameter(f"--set: no model can be made of these fields: {error}") from error
+
+
+def _numbers(text: str | None, number: int) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != number:
+        raise typer.BadParameter(f"--weights {text}: expected {number} numbers, one a data set, with commas between.")
+    return values
 
 
 def _parse_setting(text: str) -> tuple[str, Any]:

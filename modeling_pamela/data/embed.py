@@ -108,7 +108,9 @@ def embed_folder(folder: DataFolder, config: PamelaConfig, batch_size: int = 4, 
                 wanted.discard(keys[row])
                 yield keys[row], content
 
-    with tqdm(total=len(wanted), desc="Encoding pictures", unit="picture", disable=not wanted or process_index() > 0) as progress:
+    with tqdm(
+        total=len(wanted), desc="Encoding pictures", unit="picture", disable=not wanted or process_index() > 0
+    ) as progress:
         for part in _chunks(pending() if wanted else iter(()), PART_SIZE):
             embeds = embed_pictures((content for _, content in part), image_encoder, processor, batch_size, progress)
             store.add([key for key, _ in part], embeds)
@@ -254,7 +256,9 @@ def _embed_texts(
     by_key = {text_key(text): text for text in texts if text and text.strip()}
     wanted = _own_share(store.missing(list(by_key)))
     device = next(encoder.parameters()).device
-    with tqdm(total=len(wanted), desc="Encoding texts", unit="text", disable=not wanted or process_index() > 0) as progress:
+    with tqdm(
+        total=len(wanted), desc="Encoding texts", unit="text", disable=not wanted or process_index() > 0
+    ) as progress:
         for keys in _chunks(wanted, PART_SIZE):
             embeds = []
             for batch in _chunks(keys, batch_size):

@@ -59,7 +59,9 @@ class JointFolder:
             raise DataError(f"There are {len(folders)} data sets but {len(weights)} weights; give one weight a set.")
         for name, weight in zip(names, weights, strict=True):
             if not (np.isfinite(weight) and weight > 0):
-                raise DataError(f"The weight of {name} is {weight}; expected a number above 0. Leave the set out instead.")
+                raise DataError(
+                    f"The weight of {name} is {weight}; expected a number above 0. Leave the set out instead."
+                )
         if len(set(names)) < len(names):
             raise DataError(
                 f"Two data sets have the same name ({', '.join(names)}), so their people could not be told apart. Rename a folder."

@@ -13,7 +13,7 @@ from ..data.folder import DataFolder
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from .baselines import CrowdOracle, ResidualRidge, tune_residual_ridge
 from .factorisation import MatrixFactorisation, tune_factorisation
-from .protocol import Case, unseen_cases
+from .protocol import Case, validation_cases
 from .scorers import PopulationScorer, PosteriorScorer, TokenScorer
 
 
@@ -49,7 +49,7 @@ class Methods:
         with_prompts: bool = True,
     ) -> None:
         for judged in (model, token_model):
-            if judged is not None and judged.config.training_split not in (None, folder.split_fingerprint()):
+            if judged is not None and _data_set(judged, folder) is None:
                 raise DataError(
                     f"A model was trained on another split than that of {folder.path}, so it may have seen what it would be tested on. "
                     "Train it on this split, or evaluate on the folder it was trained on."
@@ -58,13 +58,15 @@ class Methods:
         self.embeddings: FolderEmbeddings = read_embeddings(folder, model.config)
         if not with_prompts:
             self.embeddings = replace(self.embeddings, text=torch.zeros_like(self.embeddings.text))
+        self.data_set = _data_set(model, folder) or 0
         self._ridges: dict[int | None, ResidualRidge] = {}
         self._factorisations: dict[int | None, MatrixFactorisation] = {}
 
     @cached_property
     def validation(self) -> list[Case]:
         """What is tuned on."""
-        return unseen_cases(self.folder, "val_unseen", max_draws=VALIDATION_DRAWS)
+        (cases,) = validation_cases(self.folder, VALIDATION_DRAWS)
+        return cases
 
     @cached_property
     def oracle(self) -> CrowdOracle:
@@ -75,19 +77,20 @@ class Methods:
     @cached_property
     def population(self) -> PopulationScorer:
         """The posterior model's score for nobody in particular."""
-        return PopulationScorer(self.model, self.embeddings)
+        return PopulationScorer(self.model, self.embeddings, self.data_set)
 
     @cached_property
     def posterior(self) -> PosteriorScorer:
         """The posterior model."""
-        return PosteriorScorer(self.model, self.embeddings)
+        return PosteriorScorer(self.model, self.embeddings, data_set=self.data_set)
 
     @cached_property
     def token(self) -> TokenScorer | None:
         """The paper's model, where there is one."""
         if self.token_model is None:
             return None
-        return TokenScorer(self.token_model, self.embeddings, self.folder.ratings("train"))
+        data_set = _data_set(self.token_model, self.folder) or 0
+        return TokenScorer(self.token_model, self.embeddings, self.folder.ratings("train"), data_set)
 
     def ridge(self, k: int | None) -> ResidualRidge:
         """Population score plus a ridge on the person's residuals over the same frozen features, tuned for contexts of k ratings."""
@@ -117,3 +120,10 @@ class Methods:
                 projected = self.model.pamela.projections[name](embeds.to(self.model.device)).double().cpu().numpy()
                 columns.append(projected / projected.shape[1] ** 0.5)
         return np.concatenate(columns, axis=1)
+
+
+def _data_set(model: PamelaForPersonalizedScoring, folder: DataFolder) -> int | None:
+    """Which of the data sets that a model was trained on a folder is; `None` where it is none of them."""
+    trained_on = [member["training_split"] for member in model.config.data_sets or []] or [model.config.training_split]
+    fingerprint = folder.split_fingerprint()
+    return next((number for number, split in enumerate(trained_on) if split in (None, fingerprint)), None)

@@ -12,7 +12,8 @@ from typing import Protocol
 import numpy as np
 
 from ..data.files import DataError
-from ..data.folder import DataFolder, Ratings
+from ..data.folder import DataFolder, DataFolderError, Ratings
+from ..data.joint import JointFolder, members
 from .metrics import user_pairwise_accuracy, user_pearson, user_spearman
 
 
@@ -27,6 +28,8 @@ __all__ = [
     "predict",
     "seen_cases",
     "unseen_cases",
+    "usual_protocol",
+    "validation_cases",
 ]
 
 
@@ -146,6 +149,36 @@ def unseen_cases(folder: DataFolder, split: str, protocol: str = "train", max_dr
         evidence = Evidence(draw.user, ratings.image[context], ratings.rating_norm[context])
         cases.append(Case(evidence, queries.image[rows], queries.rating_norm[rows], draw.draw))
     return cases
+
+
+def usual_protocol(folder: DataFolder, split: str) -> str:
+    """`"train"` where the folder has such contexts; a data set whose split is its publisher's may have `"query"` ones only."""
+    try:
+        return "train" if folder.contexts("train", split) else "query"
+    except DataFolderError:
+        return "query"
+
+
+def validation_cases(folder: DataFolder | JointFolder, max_draws: int | None = None) -> list[list[Case]]:
+    """The cases of `val_unseen` of every data set of a folder, in the folder's rows of people and pictures."""
+    every = []
+    for member in members(folder):
+        cases = unseen_cases(member.folder, "val_unseen", usual_protocol(member.folder, "val_unseen"), max_draws)
+        every.append(
+            [
+                Case(
+                    Evidence(
+                        case.evidence.user + member.first_user,
+                        case.evidence.images + member.first_image,
+                        case.evidence.ratings,
+                    ),
+                    case.queries + member.first_image,
+                    case.references,
+                )
+                for case in cases
+            ]
+        )
+    return every
 
 
 def seen_cases(folder: DataFolder, split: str) -> list[Case]:

@@ -15,6 +15,24 @@ from .protocol import Evidence
 __all__ = ["PopulationScorer", "PosteriorScorer", "TokenScorer"]
 
 
+class _Scales:
+    """Between every person's own 0..1 scale and the model's, which is that of its first data set."""
+
+    def __init__(self, model: PamelaForPersonalizedScoring, num_people: int, data_set: np.ndarray | int) -> None:
+        sets = model.config.data_sets or [{"offset": 0.0, "scale": 1.0}]
+        self.data_set = np.broadcast_to(data_set, num_people)
+        self.offset = np.array([member["offset"] for member in sets])
+        self.scale = np.array([member["scale"] for member in sets])
+
+    def to_model(self, user: int, ratings: np.ndarray) -> np.ndarray:
+        number = self.data_set[user]
+        return (ratings - self.offset[number]) / self.scale[number]
+
+    def from_model(self, user: int, scores: np.ndarray) -> np.ndarray:
+        number = self.data_set[user]
+        return self.offset[number] + self.scale[number] * scores
+
+
 class PosteriorScorer:
     """
     A posterior model: the closed-form taste of the evidence, seen or unseen people alike.
@@ -23,14 +41,20 @@ class PosteriorScorer:
         model ([`PamelaForPersonalizedScoring`]): A posterior model.
         embeddings ([`FolderEmbeddings`]): Of the data folder.
         with_demographics (`bool`): Let demographics move the prior.
+        data_set (`int` or `np.ndarray` of shape `(U,)`): Set of the folder, or of every person in it, in the order of `config.data_sets`.
     """
 
     name = "posterior"
 
     @torch.no_grad()
     def __init__(
-        self, model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings, with_demographics: bool = True
+        self,
+        model: PamelaForPersonalizedScoring,
+        embeddings: FolderEmbeddings,
+        with_demographics: bool = True,
+        data_set: np.ndarray | int = 0,
     ) -> None:
+        self.scales = _Scales(model, len(embeddings.demographics), data_set)
         was_training = model.training
         model.eval()
         device = model.device
@@ -43,12 +67,15 @@ class PosteriorScorer:
         demographics = embeddings.demographics.to(device) if with_demographics else None
         self.priors = model.prior_taste(demographics, len(embeddings.demographics)).double().cpu()
         self.learn_taste = model.learn_taste
+        self.noise_variances = model.noise_variances.cpu()
         model.train(was_training)
 
     def __call__(self, evidence: Evidence, queries: np.ndarray) -> np.ndarray:
-        ratings = torch.from_numpy(evidence.ratings)
-        taste = self.learn_taste(self.features[evidence.images], ratings, self.priors[evidence.user])
-        return (self.features[queries] @ taste.mean).numpy()
+        user = evidence.user
+        ratings = torch.from_numpy(self.scales.to_model(user, evidence.ratings))
+        noise_variance = self.noise_variances[self.scales.data_set[user]]
+        taste = self.learn_taste(self.features[evidence.images], ratings, self.priors[user], noise_variance)
+        return self.scales.from_model(user, (self.features[queries] @ taste.mean).numpy())
 
 
 class PopulationScorer:
@@ -63,7 +90,10 @@ class PopulationScorer:
     name = "population"
 
     @torch.no_grad()
-    def __init__(self, model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings) -> None:
+    def __init__(
+        self, model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings, data_set: np.ndarray | int = 0
+    ) -> None:
+        self.scales = _Scales(model, len(embeddings.demographics), data_set)
         model.eval()
         output = model(
             image_embeds=embeddings.image.to(model.device),
@@ -74,7 +104,7 @@ class PopulationScorer:
         self.scores = scores.double().cpu().numpy()
 
     def __call__(self, evidence: Evidence, queries: np.ndarray) -> np.ndarray:
-        return self.scores[queries]
+        return self.scales.from_model(evidence.user, self.scores[queries])
 
 
 class TokenScorer:
@@ -90,7 +120,14 @@ class TokenScorer:
     name = "token + kNN"
 
     @torch.no_grad()
-    def __init__(self, model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings, train: Ratings) -> None:
+    def __init__(
+        self,
+        model: PamelaForPersonalizedScoring,
+        embeddings: FolderEmbeddings,
+        train: Ratings,
+        data_set: np.ndarray | int = 0,
+    ) -> None:
+        self.scales = _Scales(model, len(embeddings.demographics), data_set)
         self.model = model.eval()
         self.embeddings = embeddings
         self.num_neighbours = model.config.num_neighbours
@@ -138,7 +175,8 @@ class TokenScorer:
             )
         else:
             token = None
-        return (
+        return self.scales.from_model(
+            evidence.user,
             self.model(
                 image_embeds=self.embeddings.image[queries].to(device),
                 text_embeds=self.embeddings.text[queries].to(device),
@@ -148,5 +186,5 @@ class TokenScorer:
             )
             .scores.double()
             .cpu()
-            .numpy()
+            .numpy(),
         )

@@ -268,7 +268,9 @@ def _fit_priors(
         residual = (people.rating[rows] - unseen[picture]) * mask
         whitened = torch.linalg.solve_triangular(factor, residual.unsqueeze(-1), upper=False)
         log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        loss = (weight * (whitened.square().sum((-2, -1)) / 2 + log_determinant)).sum() / (weight[:, None] * mask).sum()
+        loss = (weight * (whitened.square().sum((-2, -1)) / 2 + log_determinant)).sum() / (
+            weight[:, None] * mask
+        ).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

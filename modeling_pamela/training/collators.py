@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from ..data.embed import FolderEmbeddings
 from ..data.folder import Ratings
+from ..data.processes import num_processes, process_index
 
 
 __all__ = ["PamelaCollator", "RatingDataset", "UserDataset"]
@@ -60,9 +61,23 @@ class PamelaCollator:
         ratings ([`~modeling_pamela.data.folder.Ratings`]): Training ratings.
         embeddings ([`~modeling_pamela.data.embed.FolderEmbeddings`]): Of their data folder.
         with_user_ids (`bool`): Add the people's rows in the user table (token models): their rank among the training people.
+        data_set (`np.ndarray` of shape `(U,)`, *optional*): Set of every person of the folder; one set by default.
+        set_weights (sequence of `float`): What a rating of each set counts for.
+
+    Under `torchrun` every process is given the same items and keeps its share of them.
     """
 
-    def __init__(self, ratings: Ratings, embeddings: FolderEmbeddings, with_user_ids: bool) -> None:
+    def __init__(
+        self,
+        ratings: Ratings,
+        embeddings: FolderEmbeddings,
+        with_user_ids: bool,
+        data_set: np.ndarray | None = None,
+        set_weights: Sequence[float] = (1.0,),
+    ) -> None:
+        users = len(embeddings.demographics)
+        self.data_set = np.zeros(users, dtype=np.int64) if data_set is None else data_set
+        self.weights = torch.tensor(set_weights, dtype=torch.float32)
         self.ratings = ratings
         self.embeddings = embeddings
         self.train_users = np.unique(ratings.user)
@@ -75,9 +90,12 @@ class PamelaCollator:
 
         Returns:
             `dict[str, torch.Tensor]`: Keyword arguments of [`PamelaForPersonalizedScoring`]: embeddings of N pictures and U
-            people, `picture_index`, `user_index` and `labels` of R ratings.
+            people, their `data_set` and `weights`, `picture_index`, `user_index` and `labels` of R ratings.
         """
-        rows = np.concatenate(items)
+        share = items[process_index() :: num_processes()]
+        # Fewer items than processes: this one takes part in the step without having a say.
+        counts = float(len(share) > 0)
+        rows = np.concatenate(share if share else items[:1])
         pictures, picture_index = np.unique(self.ratings.image[rows], return_inverse=True)
         users, user_index = np.unique(self.ratings.user[rows], return_inverse=True)
         batch = {
@@ -87,6 +105,8 @@ class PamelaCollator:
             "demographics_embeds": self.embeddings.demographics[users],
             "picture_index": torch.from_numpy(picture_index),
             "user_index": torch.from_numpy(user_index),
+            "data_set": torch.from_numpy(self.data_set[users]),
+            "weights": counts * self.weights[self.data_set[users]],
             "labels": torch.from_numpy(self.ratings.rating_norm[rows]).float(),
         }
         if self.with_user_ids:

@@ -3,20 +3,25 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate.data_loader import prepare_data_loader
+from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..configuration_pamela import PamelaConfig
 from ..data.embed import FolderEmbeddings, read_embeddings
-from ..data.files import DataError
+from ..data.files import DataError, atomic_folder, link_tree
 from ..data.folder import DataFolder, Ratings
-from ..evaluation.protocol import Case, PersonalScorer, Scores, evaluate_scorer, unseen_cases
+from ..data.joint import JointFolder, data_set_of_user, members
+from ..data.processes import barrier, local_device, num_processes, process_index
+from ..evaluation.protocol import Case, PersonalScorer, evaluate_scorer, validation_cases
 from ..evaluation.scorers import PosteriorScorer, TokenScorer
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..processing_pamela import PamelaProcessor
@@ -42,10 +47,10 @@ class PamelaTrainer(Trainer):
 
     Args:
         scorer (callable): From the model to its [`PersonalScorer`].
-        cases (list of [`Case`]): The fixed validation cases.
+        cases (list of lists of [`Case`]): The fixed validation cases of every data set.
     """
 
-    def __init__(self, scorer: Callable[[Any], PersonalScorer], cases: list[Case], **kwargs: Any) -> None:
+    def __init__(self, scorer: Callable[[Any], PersonalScorer], cases: list[list[Case]], **kwargs: Any) -> None:
         # The trainer insists on an evaluation data set; `evaluate` below reads the cases instead.
         super().__init__(eval_dataset=cases, **kwargs)
         self.scorer = scorer
@@ -53,24 +58,55 @@ class PamelaTrainer(Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Metrics on the validation cases; the arguments of the base class have no meaning here."""
-        scores = evaluate_scorer(
-            self.scorer(self.accelerator.unwrap_model(self.model)), self.cases, VALIDATION_CONTEXT
-        )
-        metrics = {f"eval_{name}": value for name, value in _means(scores).items()}
+        model = self.accelerator.unwrap_model(self.model)
+        scores = _means(self.scorer(model), self.cases, model.config)
+        metrics = {f"eval_{name}": value for name, value in scores.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def get_train_dataloader(self) -> Any:
+        """All items of a batch in every process: the collator takes this one's share, so a batch is the same however many there are."""
+        loader: Any = DataLoader(
+            self.train_dataset,
+            batch_size=self.args.per_device_train_batch_size,
+            shuffle=True,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+        )
+        return prepare_data_loader(
+            loader,
+            device=self.accelerator.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+            use_seedable_sampler=True,
+            data_seed=self.args.data_seed,
+        )
 
-def _means(scores: Scores) -> dict[str, float]:
-    return {
-        "user_srocc": float(np.mean(scores.srocc)),
-        "user_plcc": float(np.mean(scores.plcc)),
-        "mse": float(np.mean(scores.mse)),
-    }
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The mean over the ratings of all processes, which need not have as many each."""
+        loss = super().compute_loss(model, inputs, *args, **kwargs)
+        if num_processes() == 1:
+            return loss
+        own = inputs["weights"][inputs["user_index"]].sum()
+        # Gradients are averaged over processes.
+        return loss * own * num_processes() / self.accelerator.reduce(own, "sum")
 
 
-def validate(model: PamelaForPersonalizedScoring, folder: DataFolder) -> dict[str, float]:
+def _means(scorer: PersonalScorer, cases: list[list[Case]], config: PamelaConfig) -> dict[str, float]:
+    """Every metric as the mean over data sets and, where there are several, for each of them."""
+    metrics: dict[str, float] = {}
+    scores = [evaluate_scorer(scorer, of_set, VALIDATION_CONTEXT) for of_set in cases]
+    for name, key in (("user_srocc", "srocc"), ("user_plcc", "plcc"), ("mse", "mse")):
+        values = [float(np.mean(getattr(of_set, key))) for of_set in scores]
+        metrics[name] = float(np.mean(values))
+        for member, value in zip(config.data_sets or [], values, strict=False):
+            metrics[f"{name}_{member['name']}"] = value
+    return metrics
+
+
+def validate(model: PamelaForPersonalizedScoring, folder: DataFolder | JointFolder) -> dict[str, float]:
     """
     `user_srocc`, `user_plcc` and `mse` of a posterior model on `val_unseen`, with contexts of 15 ratings.
 
@@ -78,9 +114,40 @@ def validate(model: PamelaForPersonalizedScoring, folder: DataFolder) -> dict[st
         model ([`PamelaForPersonalizedScoring`]): A posterior model.
         folder ([`DataFolder`]): What it was trained on.
     """
-    cases = unseen_cases(folder, "val_unseen", max_draws=VALIDATION_DRAWS)
-    scorer = PosteriorScorer(model, read_embeddings(folder, model.config))
-    return _means(evaluate_scorer(scorer, cases, VALIDATION_CONTEXT))
+    scorer = PosteriorScorer(model, read_embeddings(folder, model.config), data_set=data_set_of_user(folder))
+    return _means(scorer, validation_cases(folder, VALIDATION_DRAWS), model.config)
+
+
+def _bind_data_sets(config: PamelaConfig, folder: DataFolder | JointFolder) -> Ratings:
+    """Write what a folder's sets are into a config; returns the training ratings, on the scale that the scores are on."""
+    ratings = folder.ratings("train")
+    config.training_split = members(folder)[0].folder.split_fingerprint()
+    if not isinstance(folder, JointFolder):
+        return ratings
+    number = data_set_of_user(folder)[ratings.user]
+    values = ratings.rating_norm.copy()
+    config.data_sets = []
+    for place, member in enumerate(folder.members):
+        own = ratings.rating_norm[number == place]
+        if not len(own):
+            raise DataError(f"{member.folder.path} has no training ratings; leave it out of the joint set.")
+        if place == 0:
+            mean, spread = own.mean(), own.std()
+        # People of different sets use their scales differently. Somebody who rates all alike says nothing of it.
+        scale = float(own.std() / spread) if spread > 0 and own.std() > 0 else 1.0
+        offset = float(own.mean() - scale * mean) if place else 0.0
+        values[number == place] = (own - offset) / scale
+        config.data_sets.append(
+            {
+                "name": member.name,
+                "rating_scale": list(member.folder.rating_scale),
+                "training_split": member.folder.split_fingerprint(),
+                "weight": float(member.weight),
+                "offset": offset,
+                "scale": scale,
+            }
+        )
+    return replace(ratings, rating_norm=values)
 
 
 def make_model(
@@ -113,7 +180,7 @@ def make_model(
 
 
 def train(
-    folder: DataFolder,
+    folder: DataFolder | JointFolder,
     config: PamelaConfig,
     output_dir: str | Path,
     *,
@@ -133,10 +200,10 @@ def train(
     Train a model on the `train` split.
 
     A model with kernel fusion is solved in closed form ([`~modeling_pamela.training.closed_form.fit_closed_form`]) and has no
-    epochs. Any other is trained by [`PamelaTrainer`], which keeps the epoch that orders the validation people's pictures best.
+    epochs; under `torchrun` every process does the same. Any other is trained, each process on its share of every batch, by [`PamelaTrainer`], which keeps the epoch that orders the validation people's pictures best.
 
     Args:
-        folder ([`DataFolder`]): Split, and embedded with the config's encoders.
+        folder ([`DataFolder`] or [`JointFolder`]): Split, and embedded with the config's encoders.
         config ([`PamelaConfig`]): What to train.
         output_dir (`str` or `Path`): The checkpoint: config, weights, processor. The trainer's own resume state is kept in
             `checkpoint-*` folders inside it until the run ends.
@@ -157,22 +224,24 @@ def train(
             `resume` is not set.
         MissingEmbeddingsError: The folder is not embedded.
     """
-    if "val_unseen" not in folder.splits:
-        raise DataError(
-            f"{folder.path} has no splits (found {', '.join(folder.splits)}). Run `pamela data split` first."
-        )
+    for member in members(folder):
+        if "val_unseen" not in member.folder.splits:
+            raise DataError(
+                f"{member.folder.path} has no splits (found {', '.join(member.folder.splits)}). Run `pamela data split` first."
+            )
     output_dir = Path(output_dir)
     if not resume and (states := sorted(output_dir.glob("checkpoint-*"))):
         raise DataError(
             f"{output_dir} holds the state of an interrupted run ({', '.join(state.name for state in states)}). Go on with it "
             "(`resume=True`, `--resume`), or delete these folders."
         )
-    config.training_split = folder.split_fingerprint()
-    ratings = folder.ratings("train")
+    ratings = _bind_data_sets(config, folder)
     embeddings = read_embeddings(folder, config)
     model = make_model(config, ratings, embeddings, seed)
     if config.fusion == "kernel":
-        fit_closed_form(model, ratings, embeddings, seed)
+        wanted = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        model.to(local_device(wanted))
+        fit_closed_form(model, ratings, embeddings, seed, data_set_of_user(folder))
     else:
         arguments = TrainingArguments(
             output_dir=str(output_dir),
@@ -200,22 +269,31 @@ def train(
         )
         _run_trainer(model, arguments, folder, ratings, embeddings, patience, resume, callbacks or [])
     model.eval()
-    # Without weights a folder is no checkpoint: an old one's must not stand beside a new config if this is interrupted.
-    (output_dir / "model.safetensors").unlink(missing_ok=True)
-    model.save_pretrained(output_dir)
-    PamelaProcessor.from_config(config).save_pretrained(output_dir)
-    if config.user_conditioning == "token":
-        names = [folder.user_ids[row] for row in np.unique(ratings.user)]
-        (output_dir / USERS_FILE).write_text(json.dumps(names))
-    for state in output_dir.glob("checkpoint-*"):
-        shutil.rmtree(state)
+    if process_index() == 0:
+        _save(model, folder, ratings, output_dir)
+    barrier(device)
     return model
+
+
+def _save(
+    model: PamelaForPersonalizedScoring, folder: DataFolder | JointFolder, ratings: Ratings, output_dir: Path
+) -> None:
+    """Write the checkpoint whole, or leave what is there as it is; the states of the run end with it."""
+    with atomic_folder(output_dir) as temporary:
+        model.save_pretrained(temporary)
+        PamelaProcessor.from_config(model.config).save_pretrained(temporary)
+        if model.config.user_conditioning == "token":
+            user_ids = folder.user_ids
+            (temporary / USERS_FILE).write_text(json.dumps([user_ids[row] for row in np.unique(ratings.user)]))
+        if output_dir.is_dir():
+            states = {state.name for state in output_dir.glob("checkpoint-*")}
+            link_tree(output_dir, temporary, skip=frozenset({*states, USERS_FILE}))
 
 
 def _run_trainer(
     model: PamelaForPersonalizedScoring,
     arguments: TrainingArguments,
-    folder: DataFolder,
+    folder: DataFolder | JointFolder,
     ratings: Ratings,
     embeddings: FolderEmbeddings,
     patience: int | None,
@@ -223,25 +301,33 @@ def _run_trainer(
     callbacks: list[TrainerCallback],
 ) -> None:
     is_token = model.config.user_conditioning == "token"
+    data_set, raw = data_set_of_user(folder), folder.ratings("train")
+    set_weights = [member.weight for member in members(folder)]
 
     def scorer(current: PamelaForPersonalizedScoring) -> PersonalScorer:
-        return TokenScorer(current, embeddings, ratings) if is_token else PosteriorScorer(current, embeddings)
+        if is_token:
+            # Neighbours are found by ratings as given.
+            return TokenScorer(current, embeddings, raw, data_set)
+        return PosteriorScorer(current, embeddings, data_set=data_set)
 
     trainer = PamelaTrainer(
         model=model,
         args=arguments,
         train_dataset=RatingDataset(ratings) if is_token else UserDataset(ratings),
-        data_collator=PamelaCollator(ratings, embeddings, with_user_ids=is_token),
+        data_collator=PamelaCollator(
+            ratings, embeddings, with_user_ids=is_token, data_set=data_set, set_weights=set_weights
+        ),
         scorer=scorer,
-        cases=unseen_cases(folder, "val_unseen", max_draws=VALIDATION_DRAWS),
+        cases=validation_cases(folder, VALIDATION_DRAWS),
         callbacks=[*([EarlyStoppingCallback(patience)] if patience else []), *callbacks],
     )
     output_dir = str(arguments.output_dir)
-    if resume:
+    if resume and process_index() == 0:
         # The trainer writes this file last: a state without it was cut off, and the one before it is still there.
         for state in Path(output_dir).glob("checkpoint-*"):
             if not (state / TRAINER_STATE_NAME).is_file():
                 shutil.rmtree(state)
+    barrier("cpu" if arguments.use_cpu else None)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(output_dir) if resume else None)
 
 
