@@ -231,3 +231,35 @@ def test_a_folder_without_splits_is_refused(taste_folder, tmp_path):
     with pytest.raises(DataError, match=r"no splits \(found train\).*pamela data split"):
         run("posterior", unsplit, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_whole(taste_folder, tmp_path):
+    """The limit on a file's size stands for the disk: it is met in the middle of the weights."""
+    import multiprocessing
+
+    run("posterior", taste_folder, tmp_path / "m")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir() if path.is_file()}
+    process = multiprocessing.get_context("fork").Process(target=_save_on_a_full_disk, args=(tmp_path / "m",))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 7
+    assert {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir() if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def _save_on_a_full_disk(path):
+    import os
+    import resource
+    import signal
+    from types import SimpleNamespace
+
+    from modeling_pamela.training.trainer import _save
+
+    model = AutoModel.from_pretrained(path)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    try:
+        _save(model, SimpleNamespace(user_ids=[]), None, path)
+    except BaseException:
+        os._exit(7)
+    os._exit(0)
