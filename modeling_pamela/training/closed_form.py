@@ -325,7 +325,7 @@ def _fit_covariance(
 
 
 def _progress(steps: int, name: str) -> Iterable[int]:
-    return tqdm(range(steps), desc=f"{name}: likelihood", leave=False, disable=process_index() > 0)
+    return tqdm(range(steps), desc=name, leave=False, disable=process_index() > 0)
 
 
 def _principal_directions(covariance: Tensor, scaled: Tensor, number: int) -> Tensor:

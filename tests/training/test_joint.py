@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -35,15 +36,14 @@ def other_folder(taste_folder, tmp_path_factory):
         norm = 0.4 + 0.5 * table["rating_norm"].to_numpy()
         for name, values in (("rating", 100 * norm), ("rating_norm", norm)):
             place = table.schema.get_field_index(name)
-            table = table.set_column(place, table.schema.field(place), [values])
+            table = table.set_column(place, table.schema.field(place), pa.array(values))
         pq.write_table(table, file)
     users = pq.read_table(path / "users/train.parquet")
     pq.write_table(users.select(["user_id"]), path / "users/train.parquet")
     for file in (path / "images").glob("*.parquet"):
         table = pq.read_table(file)
         place = table.schema.get_field_index("prompt")
-        nothing = table.column("prompt").to_pylist()
-        table = table.set_column(place, table.schema.field(place), [[None] * len(nothing)])
+        table = table.set_column(place, table.schema.field(place), pa.nulls(len(table), pa.string()))
         pq.write_table(table, file)
     metadata = DataFolder(path).metadata
     metadata["pamela"]["rating_scale"] = [0, 100]
@@ -111,7 +111,7 @@ def two_halves(world, train_ratings):
 
 def test_noise_is_told_apart_per_set(kernel_config, world, train_ratings):
     user, image, second = two_halves(world, train_ratings)
-    noise = np.random.default_rng(0).normal(0, 1, len(user)) * np.where(second, 0.12, 0.04)
+    noise = np.random.default_rng(0).normal(0, 1, len(user)) * np.where(second, 0.12, 0.06)
     values = world.scores[user, image] + noise
     _, kept = np.unique(np.stack([user, image]), axis=1, return_index=True)
     ratings = Ratings(*(column[kept] for column in (np.arange(len(user)), user, image, values, values)))
@@ -119,7 +119,7 @@ def test_noise_is_told_apart_per_set(kernel_config, world, train_ratings):
     config.data_sets = [{"name": name, "weight": 1.0, "offset": 0.0, "scale": 1.0} for name in "ab"]
     model = make_model(config, ratings, world.embeddings, 0)
     fit_closed_form(model, ratings, world.embeddings, 0, (np.arange(140) >= 50).astype(np.int64))
-    np.testing.assert_allclose(model.noise_variances.sqrt(), [0.04, 0.12], rtol=0.3)
+    np.testing.assert_allclose(model.noise_variances.sqrt(), [0.06, 0.12], rtol=0.3)
 
 
 def test_two_sets_that_are_one_give_one_sets_model_and_a_small_weight_leaves_a_set_out(
