@@ -115,4 +115,4 @@ class PamelaConfig(PreTrainedConfig):
     @property
     def num_data_sets(self) -> int:
         """Data sets that the model is trained on."""
-        return len(self.data_sets or [None])
+        return len(self.data_sets) if self.data_sets else 1

@@ -161,7 +161,8 @@ def _whiten(features: Tensor, residuals: Tensor, noise_variance: Tensor | float)
 def _compress(whitened: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Where there are more rows than columns: as few rows that say the same, and the squares that no taste explains."""
     k, width = whitened.shape[-2:]
-    if k <= width:
+    # Features of an input that nobody has are all zeros, and QR has no gradient where columns depend on each other.
+    if k <= width or whitened.requires_grad:
         return whitened, deviations, deviations.new_zeros(deviations.shape[:-1])
     orthogonal, triangular = torch.linalg.qr(whitened)
     projected = (orthogonal.mT @ deviations.unsqueeze(-1)).squeeze(-1)

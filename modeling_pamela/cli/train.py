@@ -81,7 +81,7 @@ def train(
         num_epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, patience=patience
     )
     model = run_training(folder, config, output_dir, seed=seed, resume=resume, device=device, **settings)
-    if save_profiles and process_index() == 0:
+    if save_profiles and process_index() == 0 and not isinstance(folder, JointFolder):
         save_training_profiles(model, folder, output_dir / "profiles")
     if process_index() > 0:
         return

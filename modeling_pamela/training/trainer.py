@@ -67,8 +67,9 @@ class PamelaTrainer(Trainer):
 
     def get_train_dataloader(self) -> Any:
         """All items of a batch in every process: the collator takes this one's share, so a batch is the same however many there are."""
+        dataset: Any = self.train_dataset
         loader: Any = DataLoader(
-            self.train_dataset,
+            dataset,
             batch_size=self.args.per_device_train_batch_size,
             shuffle=True,
             collate_fn=self.data_collator,
@@ -240,7 +241,7 @@ def train(
     model = make_model(config, ratings, embeddings, seed)
     if config.fusion == "kernel":
         wanted = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        model.to(local_device(wanted))
+        model.to(torch.device(local_device(wanted)))  # type: ignore[arg-type]
         fit_closed_form(model, ratings, embeddings, seed, data_set_of_user(folder))
     else:
         arguments = TrainingArguments(
