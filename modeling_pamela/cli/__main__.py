@@ -1,6 +1,7 @@
 """`python -m modeling_pamela.cli`, as `torchrun -m` starts it."""
 
-from .main import main
+from .main import app
 
 
-main()
+if __name__ == "__main__":
+    app()
