@@ -6,14 +6,14 @@ which are the same for every k and every scorer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from ..data.files import DataError
 from ..data.folder import DataFolder, DataFolderError, Ratings
-from ..data.joint import JointFolder, members
+from ..data.joint import JointFolder, Member, members
 from .metrics import user_pairwise_accuracy, user_pearson, user_spearman
 
 
@@ -164,21 +164,16 @@ def validation_cases(folder: DataFolder | JointFolder, max_draws: int | None = N
     every = []
     for member in members(folder):
         cases = unseen_cases(member.folder, "val_unseen", usual_protocol(member.folder, "val_unseen"), max_draws)
-        every.append(
-            [
-                Case(
-                    Evidence(
-                        case.evidence.user + member.first_user,
-                        case.evidence.images + member.first_image,
-                        case.evidence.ratings,
-                    ),
-                    case.queries + member.first_image,
-                    case.references,
-                )
-                for case in cases
-            ]
-        )
+        every.append([_shifted(case, member) for case in cases])
     return every
+
+
+def _shifted(case: Case, member: Member) -> Case:
+    """A case of a data set in the rows of the joint set."""
+    evidence = replace(
+        case.evidence, user=case.evidence.user + member.first_user, images=case.evidence.images + member.first_image
+    )
+    return replace(case, evidence=evidence, queries=case.queries + member.first_image)
 
 
 def seen_cases(folder: DataFolder, split: str) -> list[Case]:
