@@ -63,6 +63,7 @@ def judge(
     k: int | None,
     with_noise_model: bool,
     share: float,
+    draws: int,
 ) -> Judged:
     result = Judged([], [], [], [], [], [], [])
     for number, (folder, model, embeddings) in enumerate(splits):
@@ -74,7 +75,7 @@ def judge(
         scorer = PosteriorScorer(model, embeddings)
         all_ratings = folder.ratings("train").rating_norm
         step, values = rating_step(all_ratings), np.unique(all_ratings)
-        for case in unseen_cases(folder, "test_unseen"):
+        for case in unseen_cases(folder, "test_unseen", max_draws=draws):
             evidence, rated = case.evidence.images[:k], case.evidence.ratings[:k].copy()
             wrong = rng.random(len(rated)) < share
             rated[wrong] = rng.choice(values, wrong.sum())
@@ -175,7 +176,7 @@ def retest(source: Path, folder: DataFolder, model: PamelaForPersonalizedScoring
                 rated = twice[line["user_id"]][row_of[line["image_id"]]]
                 rated[line["repetition"]] = (float(line["rating"]) - 1) / 6
     scorer = PosteriorScorer(model, embeddings)
-    prior = model.prior_taste()[0].double()
+    prior = model.prior_taste()[0].detach().double()
     rows = defaultdict(list)
     for rated in twice.values():
         images = np.array([image for image, both in rated.items() if {"1", "2"} <= set(both)])
@@ -243,6 +244,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--work", type=Path, default=Path("benchmarks/work"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--draws", type=int, default=5, help="context draws a person")
     arguments = parser.parse_args()
     source = os.environ.get("PAMELA_OASIS_DIR")
     if not source:
@@ -261,7 +263,7 @@ def main() -> None:
 
     report = [
         "# Calibration on OASIS, new people and new pictures",
-        f"\nSplits {arguments.seeds}, `test_unseen`. Machine: {platform.machine()}, {os.cpu_count()} cores, 1 thread, torch {torch.__version__}.",
+        f"\nSplits {arguments.seeds}, `test_unseen`, {arguments.draws} context draw(s) a person. Machine: {platform.machine()}, {os.cpu_count()} cores, 1 thread, torch {torch.__version__}.",
         "\nCoverage of the 80 % interval: share of ratings whose randomised PIT lies in .1 to .9 [95 % over people]; its spread is from the "
         "5th to the 95th percentile of people. Inside: share of ratings inside the interval that `predict_rating` gives, which on a scale of "
         "steps with ratings piled up at its ends is above its level. PIT: largest distance of its distribution from the uniform one. Pairs: "
@@ -274,7 +276,7 @@ def main() -> None:
             "|" + "---|" * 9,
         ]
         for k in CONTEXTS:
-            results = {name: judge(splits, k, name == NOISES[1], share) for name in NOISES}
+            results = {name: judge(splits, k, name == NOISES[1], share, arguments.draws) for name in NOISES}
             base = results[NOISES[0]]
             for name, judged in results.items():
                 gain = ""

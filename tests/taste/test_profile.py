@@ -347,14 +347,14 @@ def test_contributions_add_up_to_the_score(tiny_model, tiny_pictures, rated):
 
 
 def test_migration_to_another_model_is_a_fit_with_it(tiny_model, tiny_other_model, tiny_pictures, rated):
-    half = {name: rows.half().float() for name, rows in rated.items()}  # what the evidence keeps
-    other = tiny_other_model
+    half = {name: rows.half().double() for name, rows in rated.items()}  # what the evidence keeps
+    other, tiny_model = tiny_other_model.double(), tiny_model.double()
     profile = TasteProfile.fit(tiny_model, RATINGS, **half)
     pairs = rows_of(half, [0]), rows_of(half, [1])
     profile = profile.update_pairs(tiny_model, *pairs)
     moved = profile.migrate(other)
     assert_same_taste(moved, TasteProfile.fit(other, RATINGS, **half).update_pairs(other, *pairs))
-    moved.score(other, **tiny_pictures)
+    moved.score(other, **half)
     other.config.encoder_fingerprints = {"image": "another"}
     with pytest.raises(ProfileError, match=r"other encoders.*Give it the 6 pictures"):
         profile.migrate(other)
@@ -438,7 +438,7 @@ class StubHub(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append((self.path, body))
-        self.answer({"url": "https://hub/ann/taste"} if self.path == "/api/repos/create" else {}, 200)
+        self.answer({"url": f"http://{self.headers['Host']}/ann/taste"} if self.path == "/api/repos/create" else {}, 200)
 
     def do_GET(self):
         self.answer({"id": "ann/taste", "private": self.server.is_private, "siblings": [], "tags": []}, 200)
