@@ -469,5 +469,5 @@ def test_profiles_are_private_on_the_hub_and_never_go_to_a_public_repo(tiny_mode
     # Nothing but the making of the repo was sent.
     (path, body), *others = server.asked
     assert path == "/api/repos/create"
-    assert body["private"] is True or body.get("visibility") == "private"
+    assert body.get("private") is True or body.get("visibility") == "private"
     assert not others
