@@ -32,6 +32,7 @@ from modeling_pamela.evaluation.metrics import user_spearman
 from modeling_pamela.evaluation.protocol import unseen_cases
 from modeling_pamela.evaluation.scorers import PosteriorScorer
 from modeling_pamela.gaussian_taste import predictive_variance, taste_posterior
+from modeling_pamela.taste.profile import preference_chance
 from modeling_pamela.training.noise import fit_noise, rating_step
 
 
@@ -96,8 +97,8 @@ def judge(
             metric = user_spearman(mean.numpy(), case.references, np.zeros(len(reference), int))
             first, second = _pairs(reference, rng)
             difference = queries[first] - queries[second]
-            pair_std = (predictive_variance(posterior, difference) + 2 * noise).sqrt()
-            chance = torch.special.ndtr((mean[first] - mean[second]) / pair_std)
+            pair_variance = predictive_variance(posterior, difference) + 2 * person
+            chance = preference_chance(mean[first] - mean[second], pair_variance, person)
             right = reference[first] > reference[second]
             if not len(metric.values):
                 continue

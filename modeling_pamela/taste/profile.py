@@ -39,6 +39,7 @@ __all__ = [
     "RankedPicture",
     "RatingPrediction",
     "TasteProfile",
+    "preference_chance",
     "profile_folder_name",
 ]
 
@@ -509,7 +510,7 @@ class TasteProfile:
     @torch.no_grad()
     def compare(self, model: PamelaForPersonalizedScoring, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Tensor:
         """
-        Chance that this person, asked, prefers a to b, for N pairs. What is not known of their taste and the noise of their
+        Chance that this person, asked, and where they do not call it a tie, prefers a to b, for N pairs. What is not known of their taste and the noise of their
         answers both draw it towards one half.
 
         Args:
@@ -526,9 +527,8 @@ class TasteProfile:
         if len(first) != len(second):
             raise ProfileError(f"There are {len(first)} pictures a and {len(second)} pictures b; expected pairs.")
         difference = first - second
-        variance = predictive_variance(self.posterior, difference)
-        variance = variance + 2 * (self.noise_variance + model.picture_variance)
-        return torch.special.ndtr(difference @ self.posterior.mean / variance.sqrt())
+        variance = predictive_variance(self.posterior, difference) + 2 * self.noise_variance
+        return preference_chance(difference @ self.posterior.mean, variance, self.noise_variance)
 
     @torch.no_grad()
     def explain(self, model: PamelaForPersonalizedScoring, **pictures: Tensor) -> Explanation:
@@ -677,6 +677,13 @@ class TasteProfile:
             raise ProfileError(
                 f"{folder} holds no readable taste profile ({error}). Make one from the person's ratings."
             ) from error
+
+
+def preference_chance(difference: Tensor, variance: Tensor, noise_variance: Tensor | float) -> Tensor:
+    """Chance `(N,)` that a is preferred given no tie, from mean and variance `(N,)` of the noisy difference a - b of two scores."""
+    threshold, std = TIE_THRESHOLD * (2 * noise_variance) ** 0.5, variance.sqrt()
+    first, second = (torch.special.log_ndtr((side * difference - threshold) / std) for side in (1, -1))
+    return torch.sigmoid(first - second)
 
 
 def _checksum(facts: Mapping[str, Any], weights: bytes) -> str:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring, PamelaProcessor, TasteProfile
 from modeling_pamela.encoders_pamela import EMBEDDED_IMAGE_ENCODER, EMBEDDED_TEXT_ENCODER
-from modeling_pamela.taste.profile import ProfileError
+from modeling_pamela.taste.profile import TIE_THRESHOLD, ProfileError
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -329,9 +329,11 @@ def test_the_chance_of_a_preference_is_that_of_noisy_ratings(tiny_model, tiny_pi
     root = torch.linalg.cholesky(covariance + 1e-12 * torch.eye(width, dtype=torch.float64))
     tastes = profile.posterior.mean + torch.randn(200_000, width, generator=generator, dtype=torch.float64) @ root.T
     difference = tiny_model(**a).taste_features.double() - tiny_model(**b).taste_features.double()
-    noise = (2 * (profile.noise_variance + tiny_model.picture_variance)) ** 0.5
+    noise = (2 * profile.noise_variance) ** 0.5
     draws = tastes @ difference.T + noise * torch.randn(200_000, 3, generator=generator, dtype=torch.float64)
-    torch.testing.assert_close(chance, (draws > 0).double().mean(0), rtol=0, atol=0.005)
+    threshold = TIE_THRESHOLD * (2 * profile.noise_variance) ** 0.5
+    first, second = (draws > threshold).double().mean(0), (draws < -threshold).double().mean(0)
+    torch.testing.assert_close(chance, first / (first + second), rtol=0, atol=0.006)
 
 
 def test_contributions_add_up_to_the_score(tiny_model, tiny_pictures, rated):
