@@ -15,7 +15,13 @@ from transformers.utils import ModelOutput
 
 from .configuration_pamela import PamelaConfig
 from .encoders_pamela import EncoderError, FrozenEncoder, load_image_encoder, load_text_encoder
-from .gaussian_taste import TastePosterior, log_marginal_likelihood, predictive_variance, taste_posterior
+from .gaussian_taste import (
+    TastePosterior,
+    log_marginal_likelihood,
+    predictive_variance,
+    rating_noise,
+    taste_posterior,
+)
 
 
 __all__ = [
@@ -74,6 +80,8 @@ class PamelaPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = False
     # What is a `FullPrecisionModule`, for `from_pretrained(dtype=...)`.
     _keep_in_fp32_modules_strict = {"projections", "kernels", "taste", "head", "head_without_prompt"}  # noqa: RUF012
+    # Checkpoints older than the noise model have Gaussian noise, alike for all: zeros.
+    _keys_to_ignore_on_load_missing = [r"taste\.noise_model"]  # noqa: RUF012
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -93,6 +101,7 @@ class PamelaPreTrainedModel(PreTrainedModel):
         elif isinstance(module, PamelaTaste):
             init.constant_(module.log_noise_std, math.log(0.2))
             init.constant_(module.log_prior_std, math.log(0.1))
+            init.zeros_(module.noise_model)
             if module.demographics is not None:
                 init.zeros_(module.demographics.weight)
                 init.zeros_(module.demographics.bias)
@@ -594,6 +603,7 @@ class PamelaTaste(FullPrecisionModule):
     """
 
     parts = ("bias", "scale", "learned", "free_image", "free_text")
+    noise_model: Tensor
 
     def __init__(self, config: PamelaConfig, pooled_dim: int, image_dim: int | None, text_dim: int | None) -> None:
         super().__init__()
@@ -615,6 +625,10 @@ class PamelaTaste(FullPrecisionModule):
         # One number, or one a data set.
         shape = (config.num_data_sets,) if config.num_data_sets > 1 else ()
         self.log_noise_std = nn.Parameter(torch.zeros(shape, dtype=torch.float32))
+        # How people's noise differs (`training/noise.py`): median over people less `log_noise_std`, and spread over people, of the
+        # logarithm of the noise; heaviness of its tails; standard deviation of a new picture's score, which is everybody's.
+        # Zeros are one Gaussian noise for all.
+        self.register_buffer("noise_model", torch.zeros(4, dtype=torch.float32))
         # Demographics move the prior mean along the directions that have a meaning, not along the random ones.
         self.num_named = 2 + config.num_learned_directions
         self.demographics: nn.Linear | None = None
@@ -702,24 +716,38 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
 
     @property
     def noise_variance(self) -> float:
-        """Variance of a rating around the person's score, on the 0..1 scale (posterior models); of the first data set."""
+        """Variance of a rating around the score of the median person, on the 0..1 scale (posterior models); of the first data set."""
         return self.noise_variances[0].item()
 
     @property
     def noise_variances(self) -> Tensor:
         """`(S,)`: [`noise_variance`] of every data set."""
-        return self.posterior_taste.log_noise_std.detach().double().exp().square().reshape(-1)
+        taste = self.posterior_taste
+        return (taste.log_noise_std.detach() + taste.noise_model[0]).double().exp().square().reshape(-1)
+
+    @property
+    def picture_variance(self) -> float:
+        """Variance of a new picture's score that no taste explains, the same for everybody (posterior models)."""
+        return self.posterior_taste.noise_model[3].double().square().item()
 
     def fingerprint(self) -> str:
         """16 hex digits that change with the weights or the encoders: what a saved taste belongs to."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
         config = self.config
         settings = (config.fusion, config.user_conditioning, config.use_user, config.kernel_lengthscale)
-        digest.update(repr((settings, sorted((config.encoder_fingerprints or {}).items()))).encode())
-        return digest.hexdigest()[:16]
+        made_of = repr((settings, sorted((config.encoder_fingerprints or {}).items())))
+        state = sorted(self.state_dict().items())
+        # Hashing takes longer than learning a taste does. Changes in place raise a tensor's version; the sum also tells of those
+        # made behind its back, through `.data`.
+        key = (made_of, [(name, rows.data_ptr(), rows._version, rows.sum().item()) for name, rows in state])
+        known = self.__dict__.get("_fingerprint")
+        if known is None or known[0] != key:
+            digest = hashlib.sha256()
+            for name, tensor in state:
+                digest.update(name.encode())
+                digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+            digest.update(made_of.encode())
+            known = self.__dict__["_fingerprint"] = (key, digest.hexdigest()[:16])
+        return known[1]
 
     def forward(
         self,
@@ -869,7 +897,7 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             features (`torch.Tensor` of shape `(..., k, taste_width)`): Taste features of the rated pictures, from the output.
             ratings (`torch.Tensor` of shape `(..., k)`): On the 0..1 scale.
             prior (`torch.Tensor` of shape `(..., taste_width)`, *optional*): From [`prior_taste`]; the population's by default.
-            noise_variance (`float` or `torch.Tensor` broadcastable to `(..., k)`, *optional*): Of a rating; [`noise_variance`] by default.
+            noise_variance (`float` or `torch.Tensor` of shape `(...)`, *optional*): Of the median person's ratings; [`noise_variance`] by default.
 
         Returns:
             [`~modeling_pamela.gaussian_taste.TastePosterior`]
@@ -879,9 +907,34 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         if not self.config.use_user:
             # Ratings teach nothing of a person when persons do not differ.
             features, ratings = features[..., :0, :], ratings[..., :0]
+        ratings = ratings.to(features.device)
+        return taste_posterior(
+            features, ratings, self.rating_noise(features, ratings, prior, noise_variance)[0], prior
+        )
+
+    @torch.no_grad()
+    def get_taste_features(self, **pictures: Tensor) -> Tensor:
+        """
+        Taste features `(N, W)` of pictures, given as in `forward`, without scoring them (posterior models).
+        """
+        if not all(name.endswith("_embeds") for name in pictures):
+            return self(**pictures).taste_features
+        self._check_inputs(dict(pictures), None, None, None, None, None, None)
+        return self._population_and_features(self.pamela(**pictures))[1]
+
+    @torch.no_grad()
+    def rating_noise(
+        self, features: Tensor, ratings: Tensor, prior: Tensor, noise_variance: Tensor | float | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """
+        Noise variances of a person's ratings `(..., k)` and of the person `(...)`, in closed form (posterior models); arguments as in
+        [`learn_taste`].
+        """
+        _, spread, heaviness, _ = self.posterior_taste.noise_model.tolist()
+        deviations = ratings.double() - (features.double() @ prior.double().unsqueeze(-1)).squeeze(-1)
         if noise_variance is None:
             noise_variance = self.noise_variance
-        return taste_posterior(features, ratings.to(features.device), noise_variance, prior)
+        return rating_noise(features, deviations, noise_variance, spread, heaviness)
 
     @torch.no_grad()
     def score_matrix(

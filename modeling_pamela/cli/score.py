@@ -36,12 +36,9 @@ def score(
 ) -> None:
     """Score pictures, best first: for the population, or for one person. Pictures that cannot be read are named on stderr."""
     import torch
-    from tqdm.auto import tqdm
     from transformers import AutoProcessor
 
-    from ..data.embed import embed_pictures
-    from ..data.files import DataError
-    from ..data.images import ImageError, find_images
+    from ..data.pictures import encode_files
     from ..taste.profile import ProfileError, TasteProfile, profile_folder_name
     from .checkpoint import load_checkpoint
 
@@ -49,22 +46,15 @@ def score(
         raise typer.BadParameter("--user, --profile and --demographics exclude each other.")
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other.")
-    files = find_images(pictures)
-    if not files:
-        raise DataError(f"There is no picture in {', '.join(map(str, pictures))}.")
-
     scorer = load_checkpoint(model, device, dtype)
     processor = AutoProcessor.from_pretrained(model)
-    set_aside: dict[int, ImageError] = {}
-    with tqdm(total=len(files), desc="Encoding pictures", unit="picture", disable=not sys.stderr.isatty()) as progress:
-        embeds = embed_pictures(files, scorer.encoder("image"), processor, batch_size, progress, set_aside)
-    for error in set_aside.values():
+    files, embeds, set_aside = encode_files(
+        pictures, scorer.encoder("image"), processor, batch_size, sys.stderr.isatty()
+    )
+    for error in set_aside:
         typer.secho(f"Set aside: {error}", fg=typer.colors.YELLOW, err=True)
-    files = [file for place, file in enumerate(files) if place not in set_aside]
-    if not files:
-        raise DataError("None of the pictures can be read.")
 
-    inputs = {"image_embeds": torch.from_numpy(embeds)}
+    inputs = {"image_embeds": embeds}
     if prompts is not None:
         inputs["text_embeds"] = _prompt_embeds(scorer, processor, prompts, files)
     person: dict[str, Tensor] = {}

@@ -12,11 +12,18 @@ from ..taste.neighbours import neighbour_user_embedding, preference_profile
 from .protocol import Evidence
 
 
-__all__ = ["PopulationScorer", "PosteriorScorer", "TokenScorer"]
+__all__ = ["PopulationScorer", "PosteriorScorer", "RatingScales", "TokenScorer"]
 
 
-class _Scales:
-    """Between every person's own 0..1 scale and the model's, which is that of its first data set."""
+class RatingScales:
+    """
+    Between every person's own 0..1 scale and the model's, which is that of its first data set.
+
+    Args:
+        model ([`PamelaForPersonalizedScoring`]): Perhaps of several data sets.
+        num_people (`int`): U.
+        data_set (`int` or `np.ndarray` of shape `(U,)`): Which set everybody is of.
+    """
 
     def __init__(self, model: PamelaForPersonalizedScoring, num_people: int, data_set: np.ndarray | int) -> None:
         sets = model.config.data_sets or [{"offset": 0.0, "scale": 1.0}]
@@ -25,10 +32,12 @@ class _Scales:
         self.scale = np.array([member["scale"] for member in sets])
 
     def to_model(self, user: int, ratings: np.ndarray) -> np.ndarray:
+        """A person's ratings `(k,)` on the model's scale."""
         number = self.data_set[user]
         return (ratings - self.offset[number]) / self.scale[number]
 
     def from_model(self, user: int, scores: np.ndarray) -> np.ndarray:
+        """Scores `(q,)` on the person's own scale."""
         number = self.data_set[user]
         return self.offset[number] + self.scale[number] * scores
 
@@ -54,7 +63,7 @@ class PosteriorScorer:
         with_demographics: bool = True,
         data_set: np.ndarray | int = 0,
     ) -> None:
-        self.scales = _Scales(model, len(embeddings.demographics), data_set)
+        self.scales = RatingScales(model, len(embeddings.demographics), data_set)
         was_training = model.training
         model.eval()
         device = model.device
@@ -93,7 +102,7 @@ class PopulationScorer:
     def __init__(
         self, model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings, data_set: np.ndarray | int = 0
     ) -> None:
-        self.scales = _Scales(model, len(embeddings.demographics), data_set)
+        self.scales = RatingScales(model, len(embeddings.demographics), data_set)
         model.eval()
         output = model(
             image_embeds=embeddings.image.to(model.device),
@@ -127,7 +136,7 @@ class TokenScorer:
         train: Ratings,
         data_set: np.ndarray | int = 0,
     ) -> None:
-        self.scales = _Scales(model, len(embeddings.demographics), data_set)
+        self.scales = RatingScales(model, len(embeddings.demographics), data_set)
         self.model = model.eval()
         self.embeddings = embeddings
         self.num_neighbours = model.config.num_neighbours

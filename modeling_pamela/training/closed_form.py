@@ -353,7 +353,7 @@ def _fit_demographics(
     posterior = model.learn_taste(
         features[people.picture] * people.mask.unsqueeze(-1),
         people.rating * people.mask,
-        noise_variance=model.noise_variances.to(features.device)[people.data_set, None],
+        noise_variance=model.noise_variances.to(features.device)[people.data_set],
     )
     named = model.posterior_taste.num_named
     tastes = (posterior.mean - model.prior_taste().double())[:, :named]

@@ -28,6 +28,7 @@ from ..processing_pamela import PamelaProcessor
 from ..taste.profile import TasteProfile, profile_folder_name
 from .closed_form import fit_closed_form
 from .collators import PamelaCollator, RatingDataset, UserDataset
+from .noise import fit_noise
 
 
 __all__ = ["USERS_FILE", "PamelaTrainer", "make_model", "save_training_profiles", "train", "validate"]
@@ -270,6 +271,8 @@ def train(
         )
         _run_trainer(model, arguments, folder, ratings, embeddings, patience, resume, callbacks or [])
     model.eval()
+    if config.user_conditioning == "posterior":
+        fit_noise(model, folder, ratings, embeddings, seed)
     if process_index() == 0:
         _save(model, folder, ratings, output_dir)
     barrier(device)
