@@ -645,14 +645,22 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
 
     def fingerprint(self) -> str:
         """16 hex digits that change with the weights or the encoders: what a saved taste belongs to."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
         config = self.config
         settings = (config.fusion, config.user_conditioning, config.use_user, config.kernel_lengthscale)
-        digest.update(repr((settings, sorted((config.encoder_fingerprints or {}).items()))).encode())
-        return digest.hexdigest()[:16]
+        made_of = repr((settings, sorted((config.encoder_fingerprints or {}).items())))
+        state = sorted(self.state_dict().items())
+        # Hashing takes longer than learning a taste does. Changes in place raise a tensor's version; the sum also tells of those
+        # made behind its back, through `.data`.
+        key = (made_of, [(name, rows.data_ptr(), rows._version, rows.sum().item()) for name, rows in state])
+        known = self.__dict__.get("_fingerprint")
+        if known is None or known[0] != key:
+            digest = hashlib.sha256()
+            for name, tensor in state:
+                digest.update(name.encode())
+                digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+            digest.update(made_of.encode())
+            known = self.__dict__["_fingerprint"] = (key, digest.hexdigest()[:16])
+        return known[1]
 
     def forward(
         self,

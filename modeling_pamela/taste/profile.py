@@ -1,25 +1,32 @@
 """A person's taste as a small object of its own."""
 
+import hashlib
 import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from ..data.files import atomic_write
-from ..gaussian_taste import TastePosterior, predictive_variance
+from ..gaussian_taste import TastePosterior, predictive_variance, taste_posterior
 from ..modeling_pamela import PamelaForPersonalizedScoring
+from .comparisons import GaussianSites, comparison_sites
+from .evidence import TasteEvidence
 
 
-__all__ = ["ProfileError", "ProfileScores", "TasteProfile", "profile_folder_name"]
+__all__ = ["Explanation", "ProfileError", "ProfileScores", "TasteProfile", "profile_folder_name"]
 
 PROFILE_FILE = "profile.json"
-WEIGHTS_FILE = "profile.safetensors"
+FORMAT_VERSION = 1
+# A difference below so many standard deviations of its noise is called a tie.
+TIE_THRESHOLD = 0.4
 
 
 def profile_folder_name(user_id: str) -> str:
@@ -45,15 +52,35 @@ class ProfileScores(NamedTuple):
     std: Tensor
 
 
+class Explanation(NamedTuple):
+    """
+    Where the scores of N pictures come from. `prior + contributions.sum(1)` is the score, up to rounding.
+
+    Attributes:
+        prior (`torch.Tensor` of shape `(N,)`): Score without any evidence.
+        contributions (`torch.Tensor` of shape `(N, k + c)`): By how much each rating, then each comparison, moved it.
+        evidence (`list[tuple[str, ...]]` of length k + c): The picture of a rating; preferred and other picture of a comparison.
+    """
+
+    prior: Tensor
+    contributions: Tensor
+    evidence: list[tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class TasteProfile:
     """
-    The posterior of one person's taste, learned in closed form from their ratings.
+    The posterior of one person's taste, learned from their ratings and comparisons. Every change gives a new profile.
 
     Attributes:
         posterior ([`~modeling_pamela.gaussian_taste.TastePosterior`]): Mean `(W,)` and covariance of the taste.
-        num_ratings (`int`): How many ratings it was learned from; with 0 it is the prior.
+        prior_mean (`torch.Tensor` of shape `(W,)`): Mean of the taste before any evidence.
+        noise_variance (`float`): Variance of one of this person's ratings around their score.
+        evidence ([`~modeling_pamela.taste.evidence.TasteEvidence`]): All that was said, repeated ratings included.
+        sites ([`~modeling_pamela.taste.comparisons.GaussianSites`]): The k ratings, then the c comparisons, as Gaussian observations.
+        scale (`tuple[float, float]`): The two ends of the rating scale the person used.
         model_fingerprint (`str`): The model it belongs to. Another model's taste features mean something else.
+        encoder_fingerprints (`dict[str, str]`, *optional*): The encoders of the embeddings in the evidence.
 
     Example:
 
@@ -67,13 +94,34 @@ class TasteProfile:
     >>> profile = TasteProfile.fit(model, torch.linspace(1, 7, 15), scale=(1, 7), image_embeds=pictures[:15])
     >>> profile.num_ratings, profile.score(model, image_embeds=pictures).mean.shape
     (15, torch.Size([20]))
+    >>> profile = profile.update(model, torch.tensor([2.0]), image_ids=["beach.png"], image_embeds=pictures[15:16])
+    >>> profile.num_ratings, profile.forget(model, "beach.png").num_ratings
+    (16, 15)
 
     ```
     """
 
     posterior: TastePosterior
-    num_ratings: int
+    prior_mean: Tensor
+    noise_variance: float
+    evidence: TasteEvidence
+    sites: GaussianSites
+    scale: tuple[float, float]
     model_fingerprint: str
+    encoder_fingerprints: dict[str, str] | None
+    demographics_embeds: Tensor | None = None
+
+    @property
+    def num_ratings(self) -> int:
+        """How many ratings it was learned from."""
+        return len(self.evidence.rated)
+
+    @property
+    def num_comparisons(self) -> int:
+        """How many comparisons it was learned from. With neither these nor ratings it is the prior."""
+        return len(self.evidence.compared)
+
+    # Learning -------------------------------------------------------------------------------------------------------
 
     @classmethod
     @torch.no_grad()
@@ -83,6 +131,7 @@ class TasteProfile:
         ratings: Tensor,
         *,
         scale: tuple[float, float] = (0.0, 1.0),
+        image_ids: Sequence[str] | None = None,
         demographics_embeds: Tensor | None = None,
         **pictures: Tensor,
     ) -> "TasteProfile":
@@ -93,24 +142,68 @@ class TasteProfile:
             model ([`PamelaForPersonalizedScoring`]): A posterior model.
             ratings (`torch.Tensor` of shape `(k,)`): One rating a picture; without any the taste is the prior.
             scale (`tuple[float, float]`): The two ends of the scale they were given on.
+            image_ids (sequence of `str`, *optional*): Names of the pictures; hashes of their embeddings where not given.
             demographics_embeds (`torch.Tensor` of shape `(1, D)`, *optional*): Frozen embedding of the person's demographics.
-            pictures: The k rated pictures: `pixel_values` or `image_embeds`, and where known `text_embeds`, … as in the
-                model's `forward`.
+            pictures: The k rated pictures: `pixel_values` or `image_embeds`, and where known `text_embeds`, `metadata_embeds`.
 
         Raises:
             ProfileError: The ratings are not finite, outside of the scale, or not one a picture; a picture's inputs are not
                 finite; or the model has no posterior.
         """
+        return cls.prior(model, demographics_embeds, scale).update(
+            model, ratings, scale=scale, image_ids=image_ids, **pictures
+        )
+
+    @classmethod
+    @torch.no_grad()
+    def prior(
+        cls,
+        model: PamelaForPersonalizedScoring,
+        demographics_embeds: Tensor | None = None,
+        scale: tuple[float, float] = (0.0, 1.0),
+    ) -> "TasteProfile":
+        """The taste of somebody who has not rated anything yet."""
         if model.taste is None:
             raise ProfileError('A profile needs a model with `user_conditioning="posterior"`; this is a token model.')
+        low, high = scale
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ProfileError(f"The scale must go from a smaller to a larger number, got {scale}.")
+        if demographics_embeds is not None:
+            demographics_embeds = demographics_embeds.detach().cpu()
+            prior_mean = model.prior_taste(demographics_embeds.to(model.device, model.dtype))[0]
+        else:
+            prior_mean = model.prior_taste()[0]
+        return cls._learn(
+            model,
+            TasteEvidence.empty(model.taste_width),
+            prior_mean.double().cpu(),
+            (float(low), float(high)),
+            demographics_embeds,
+        )
+
+    @torch.no_grad()
+    def update(
+        self,
+        model: PamelaForPersonalizedScoring,
+        ratings: Tensor,
+        *,
+        scale: tuple[float, float] | None = None,
+        image_ids: Sequence[str] | None = None,
+        **pictures: Tensor,
+    ) -> "TasteProfile":
+        """
+        The profile after further ratings; the same as if all had been given to [`fit`]. Arguments and errors are those of [`fit`],
+        but that the scale is the profile's own where none is given.
+        """
+        self.check_model(model)
+        low, high = self.scale if scale is None else scale
+        if not low < high:
+            raise ProfileError(f"The scale must go from a smaller to a larger number, got {scale}.")
         ratings = torch.as_tensor(ratings, dtype=torch.float64)
         if ratings.ndim != 1:
             raise ProfileError(
                 f"The ratings have shape {tuple(ratings.shape)}, expected one number a picture, `(k,)`."
             )
-        low, high = scale
-        if not low < high:
-            raise ProfileError(f"The scale must go from a smaller to a larger number, got {scale}.")
         wrong = ~((ratings >= low) & (ratings <= high))
         if wrong.any():
             raise ProfileError(
@@ -123,27 +216,158 @@ class TasteProfile:
                 f"There are {len(ratings)} ratings for {num_pictures} pictures; expected one a picture."
             )
         if num_pictures == 0:
-            return cls.prior(model, demographics_embeds)
-        model.eval()
-        features = model(**pictures).taste_features.double().cpu()
-        unusable = ~features.isfinite().all(-1)
-        if unusable.any():
+            return self
+        features, embeds = _describe(model, pictures, image_ids)
+        evidence, rows = self.evidence.add_pictures(features, embeds, image_ids)
+        return self._relearn(model, evidence.add_ratings(rows, (ratings - low) / (high - low)))
+
+    @torch.no_grad()
+    def update_pairs(
+        self,
+        model: PamelaForPersonalizedScoring,
+        winner: Mapping[str, Tensor],
+        loser: Mapping[str, Tensor],
+        tie: Tensor | None = None,
+        *,
+        winner_ids: Sequence[str] | None = None,
+        loser_ids: Sequence[str] | None = None,
+    ) -> "TasteProfile":
+        """
+        The profile after c comparisons of two pictures.
+
+        Args:
+            model ([`PamelaForPersonalizedScoring`]): The model that the profile was made with.
+            winner, loser (`dict[str, torch.Tensor]`): The c preferred and the c other pictures, as `pictures` of [`fit`].
+            tie (`torch.Tensor` of shape `(c,)`, bool, *optional*): Where neither was preferred.
+            winner_ids, loser_ids (sequence of `str`, *optional*): Names of the pictures; hashes where not given.
+
+        Raises:
+            ProfileError: There is not one winner a loser, or inputs are not finite, or the model is another one.
+        """
+        self.check_model(model)
+        numbers = [len(next(iter(pictures.values()), ())) for pictures in (winner, loser)]
+        tied = torch.zeros(numbers[0], dtype=torch.bool) if tie is None else torch.as_tensor(tie)
+        if numbers[0] != numbers[1] or tied.shape != (numbers[0],) or tied.dtype != torch.bool:
             raise ProfileError(
-                f"What is known of picture number {int(unusable.nonzero()[0]) + 1} has values that are not finite. Encode it anew, "
-                "or leave it out."
+                f"There are {numbers[0]} winners, {numbers[1]} losers and ties of shape {tuple(tied.shape)} ({tied.dtype}); "
+                "expected one of each a comparison, ties as bool."
             )
-        prior = model.prior_taste(demographics_embeds)[0].double().cpu()
-        posterior = model.learn_taste(features, (ratings - low) / (high - low), prior)
-        return cls(posterior, len(ratings), model.fingerprint())
+        if not numbers[0]:
+            return self
+        evidence, rows = self.evidence, []
+        for pictures, ids in ((winner, winner_ids), (loser, loser_ids)):
+            features, embeds = _describe(model, pictures, ids)
+            evidence, added = evidence.add_pictures(features, embeds, ids)
+            rows.append(added)
+        return self._relearn(model, evidence.add_comparisons(torch.stack(rows, dim=1), tied))
+
+    @torch.no_grad()
+    def forget(self, model: PamelaForPersonalizedScoring, image_id: str) -> "TasteProfile":
+        """
+        The profile as if nothing had ever been said of a picture.
+
+        Raises:
+            ProfileError: Nothing was said of it, or the model is another one.
+        """
+        self.check_model(model)
+        try:
+            return self._relearn(model, self.evidence.without(image_id))
+        except KeyError as error:
+            known = ", ".join(self.evidence.image_ids[:3])
+            raise ProfileError(
+                f"The profile has no evidence of a picture {image_id!r}; it knows {len(set(self.evidence.image_ids))} pictures"
+                f"{f' ({known}, …)' if known else ''}."
+            ) from error
+
+    @torch.no_grad()
+    def migrate(
+        self, model: PamelaForPersonalizedScoring, demographics_embeds: Tensor | None = None, **pictures: Tensor
+    ) -> "TasteProfile":
+        """
+        The same evidence, learned anew by another model.
+
+        Args:
+            model ([`PamelaForPersonalizedScoring`]): The new model.
+            demographics_embeds (`torch.Tensor` of shape `(1, D)`, *optional*), pictures: Needed where its encoders are others: the
+                person's demographics, and the pictures of `evidence.image_ids` in that order, as in [`fit`].
+
+        Raises:
+            ProfileError: The new model has other encoders and the pictures were not given, or not one a row of the evidence.
+        """
+        same = model.config.encoder_fingerprints == self.encoder_fingerprints
+        evidence = self.evidence
+        if pictures:
+            number = len(next(iter(pictures.values())))
+            if number != len(evidence.image_ids):
+                raise ProfileError(
+                    f"There are {number} pictures for the {len(evidence.image_ids)} in the evidence. Give one for each of "
+                    "`evidence.image_ids`, in that order."
+                )
+        elif len(evidence.image_ids) or self.demographics_embeds is not None:
+            if not same:
+                raise ProfileError(
+                    f"The new model sees pictures with other encoders ({model.config.encoder_fingerprints}, the profile's are "
+                    f"{self.encoder_fingerprints}). Give it the {len(evidence.image_ids)} pictures of `evidence.image_ids`."
+                )
+            pictures = {name: rows.to(model.device, model.dtype) for name, rows in evidence.embeds.items()}
+        if demographics_embeds is None and same:
+            demographics_embeds = self.demographics_embeds
+        fresh = type(self).prior(model, demographics_embeds, self.scale)
+        if not len(evidence.image_ids):
+            return fresh
+        features, embeds = _describe(model, pictures, evidence.image_ids)
+        renewed, _ = fresh.evidence.add_pictures(features, embeds, evidence.image_ids)
+        renewed = renewed.add_ratings(evidence.rated, evidence.ratings)
+        return fresh._relearn(model, renewed.add_comparisons(evidence.compared, evidence.tied))
+
+    def _relearn(self, model: PamelaForPersonalizedScoring, evidence: TasteEvidence) -> "TasteProfile":
+        return self._learn(model, evidence, self.prior_mean, self.scale, self.demographics_embeds)
 
     @classmethod
-    @torch.no_grad()
-    def prior(cls, model: PamelaForPersonalizedScoring, demographics_embeds: Tensor | None = None) -> "TasteProfile":
-        """The taste of somebody who has not rated anything yet."""
-        if model.taste is None:
-            raise ProfileError('A profile needs a model with `user_conditioning="posterior"`; this is a token model.')
-        mean = model.prior_taste(demographics_embeds)[0].double().cpu()
-        return cls(TastePosterior(mean, mean.new_zeros(0, len(mean))), 0, model.fingerprint())
+    def _learn(
+        cls,
+        model: PamelaForPersonalizedScoring,
+        evidence: TasteEvidence,
+        prior_mean: Tensor,
+        scale: tuple[float, float],
+        demographics_embeds: Tensor | None,
+    ) -> "TasteProfile":
+        """The posterior of all evidence: ratings as they are, comparisons as the Gaussian observations that stand for them."""
+        noise_variance = model.noise_variance
+        rows, targets = evidence.rating_features, evidence.ratings
+        variances = torch.full_like(targets, noise_variance)
+        posterior = taste_posterior(rows, targets, variances, prior_mean)
+        if len(evidence.compared):
+            differences = evidence.comparison_features
+            reduced = differences @ posterior.reduction.mT
+            noise_std = math.sqrt(2 * noise_variance)
+            sites = comparison_sites(
+                differences @ posterior.mean,
+                differences @ differences.mT - reduced @ reduced.mT,
+                evidence.tied,
+                noise_std,
+                TIE_THRESHOLD * noise_std,
+            )
+            rows = torch.cat([rows, differences])
+            targets = torch.cat([targets, sites.target])
+            variances = torch.cat([variances, sites.noise_variance])
+            posterior = taste_posterior(rows, targets, variances, prior_mean)
+        if not model.config.use_user:
+            # Nobody's taste differs from the population's, whatever they say.
+            posterior = TastePosterior(prior_mean, prior_mean.new_zeros(0, len(prior_mean)))
+        return cls(
+            posterior,
+            prior_mean,
+            noise_variance,
+            evidence,
+            GaussianSites(targets, variances),
+            scale,
+            model.fingerprint(),
+            model.config.encoder_fingerprints,
+            demographics_embeds,
+        )
+
+    # Using ----------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def score(self, model: PamelaForPersonalizedScoring, **pictures: Tensor) -> ProfileScores:
@@ -157,29 +381,103 @@ class TasteProfile:
         Raises:
             ProfileError: The model is another one.
         """
+        features = self._features(model, pictures)
+        return ProfileScores(features @ self.posterior.mean, predictive_variance(self.posterior, features).sqrt())
+
+    @torch.no_grad()
+    def compare(self, model: PamelaForPersonalizedScoring, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Tensor:
+        """
+        Chance that this person, asked, prefers a to b, for N pairs. What is not known of their taste and the noise of their
+        answers both draw it towards one half.
+
+        Args:
+            model ([`PamelaForPersonalizedScoring`]): The model that the profile was made with.
+            a, b (`dict[str, torch.Tensor]`): N pictures each, as `pictures` of [`score`].
+
+        Returns:
+            `torch.Tensor` of shape `(N,)`: Chances that a is preferred; that of b is one less it.
+
+        Raises:
+            ProfileError: The model is another one, or there is not one b an a.
+        """
+        first, second = self._features(model, a), self._features(model, b)
+        if len(first) != len(second):
+            raise ProfileError(f"There are {len(first)} pictures a and {len(second)} pictures b; expected pairs.")
+        difference = first - second
+        variance = predictive_variance(self.posterior, difference) + 2 * self.noise_variance
+        return torch.special.ndtr(difference @ self.posterior.mean / variance.sqrt())
+
+    @torch.no_grad()
+    def explain(self, model: PamelaForPersonalizedScoring, **pictures: Tensor) -> Explanation:
+        """
+        Which evidence moved the scores of pictures, and by how much: exact, since the posterior mean is linear in the evidence.
+
+        Args:
+            model ([`PamelaForPersonalizedScoring`]): The model that the profile was made with.
+            pictures: N pictures, as in [`score`].
+
+        Raises:
+            ProfileError: The model is another one.
+        """
+        features = self._features(model, pictures)
+        rows = torch.cat([self.evidence.rating_features, self.evidence.comparison_features])
+        named = [(name,) for name in self.evidence.rating_ids]
+        evidence: list[tuple[str, ...]] = [*named, *self.evidence.comparison_ids]
+        reduction = self.posterior.reduction
+        covariance = features @ rows.mT - (features @ reduction.mT) @ (rows @ reduction.mT).mT
+        if not model.config.use_user:
+            covariance = torch.zeros_like(covariance)
+        pull = (self.sites.target - rows @ self.prior_mean) / self.sites.noise_variance
+        return Explanation(features @ self.prior_mean, covariance * pull, evidence)
+
+    def _features(self, model: PamelaForPersonalizedScoring, pictures: Mapping[str, Tensor]) -> Tensor:
         self.check_model(model)
         model.eval()
-        output = model(**pictures)
-        features = output.taste_features.double().cpu()
-        return ProfileScores(features @ self.posterior.mean, predictive_variance(self.posterior, features).sqrt())
+        return model(**pictures).taste_features.double().cpu()
 
     def check_model(self, model: PamelaForPersonalizedScoring) -> None:
         """Raises [`ProfileError`] where the profile belongs to another model."""
         if (fingerprint := model.fingerprint()) != self.model_fingerprint:
             raise ProfileError(
                 f"The profile belongs to the model {self.model_fingerprint}, not to {fingerprint}. Load the model it was made "
-                "with, or fit it anew from the person's ratings."
+                "with, or learn the taste anew from its evidence with `profile.migrate(model)`."
             )
 
+    # Saving ---------------------------------------------------------------------------------------------------------
+
     def save_pretrained(self, save_directory: str | Path) -> None:
-        """Write `profile.json` and `profile.safetensors`."""
+        """
+        Write `profile.json` and the `profile-*.safetensors` that it names. A profile that stood there is replaced at once and whole.
+        """
         folder = Path(save_directory)
-        tensors = {name: tensor.contiguous() for name, tensor in self.posterior._asdict().items()}
-        facts = {"num_ratings": self.num_ratings, "model_fingerprint": self.model_fingerprint}
-        with atomic_write(folder / WEIGHTS_FILE) as temporary:
-            save_file(tensors, temporary)
+        tensors = {
+            **{f"posterior.{name}": tensor for name, tensor in self.posterior._asdict().items()},
+            **{f"sites.{name}": tensor for name, tensor in self.sites._asdict().items()},
+            **self.evidence.to_tensors(),
+            "prior_mean": self.prior_mean,
+        }
+        if self.demographics_embeds is not None:
+            tensors["demographics_embeds"] = self.demographics_embeds
+        facts: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "num_ratings": self.num_ratings,
+            "num_comparisons": self.num_comparisons,
+            "scale": list(self.scale),
+            "noise_variance": self.noise_variance,
+            "model_fingerprint": self.model_fingerprint,
+            "encoder_fingerprints": self.encoder_fingerprints,
+            "image_ids": list(self.evidence.image_ids),
+        }
+        weights = save({name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()})
+        facts["checksum"] = _checksum(facts, weights)
+        weights_file = folder / _weights_name(facts)
+        with atomic_write(weights_file) as temporary:
+            temporary.write_bytes(weights)
         with atomic_write(folder / PROFILE_FILE) as temporary:
             temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        for old in folder.glob("profile-*.safetensors"):
+            if old != weights_file:
+                old.unlink()
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> "TasteProfile":
@@ -187,17 +485,63 @@ class TasteProfile:
         Read a saved profile.
 
         Raises:
-            ProfileError: The folder holds none, or it is damaged.
+            ProfileError: The folder holds none, or it was cut off or changed since.
         """
         folder = Path(directory)
         try:
             facts = json.loads((folder / PROFILE_FILE).read_text(encoding="utf-8"))
-            tensors = load_file(folder / WEIGHTS_FILE)
-            mean, reduction = tensors["mean"], tensors["reduction"]
-            if mean.ndim != 1 or reduction.ndim != 2 or reduction.shape[1] != len(mean):
-                raise ValueError(f"a mean of shape {tuple(mean.shape)} beside a reduction of {tuple(reduction.shape)}")
-            return cls(TastePosterior(mean, reduction), facts["num_ratings"], facts["model_fingerprint"])
+            if facts["format_version"] != FORMAT_VERSION:
+                raise ValueError(f"its format is {facts['format_version']}, expected {FORMAT_VERSION}")
+            weights = (folder / _weights_name(facts)).read_bytes()
+            if _checksum(facts, weights) != facts["checksum"]:
+                raise ValueError("it was cut off or changed since it was saved")
+            tensors = load(weights)
+            return cls(
+                TastePosterior(tensors["posterior.mean"], tensors["posterior.reduction"]),
+                tensors["prior_mean"],
+                facts["noise_variance"],
+                TasteEvidence.from_tensors(tensors, facts["image_ids"]),
+                GaussianSites(tensors["sites.target"], tensors["sites.noise_variance"]),
+                (facts["scale"][0], facts["scale"][1]),
+                facts["model_fingerprint"],
+                facts["encoder_fingerprints"],
+                tensors.get("demographics_embeds"),
+            )
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise ProfileError(
                 f"{folder} holds no readable taste profile ({error}). Make one from the person's ratings."
             ) from error
+
+
+def _checksum(facts: Mapping[str, Any], weights: bytes) -> str:
+    """SHA-256, hexadecimal, of all facts but this one and of the tensors."""
+    said = {name: value for name, value in facts.items() if name != "checksum"}
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    digest.update(weights)
+    return digest.hexdigest()
+
+
+def _weights_name(facts: Mapping[str, Any]) -> str:
+    return f"profile-{facts['checksum'][:12]}.safetensors"
+
+
+def _describe(
+    model: PamelaForPersonalizedScoring, pictures: Mapping[str, Tensor], image_ids: Sequence[str] | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Taste features `(n, W)` of pictures, and the frozen embeddings they were computed from."""
+    model.eval()
+    embeds = dict(pictures)
+    if "pixel_values" in embeds:
+        embeds["image_embeds"] = model.get_image_embeds(embeds.pop("pixel_values"))
+    features = model(**embeds).taste_features.cpu()
+    if image_ids is not None and len(image_ids) != len(features):
+        raise ProfileError(f"There are {len(image_ids)} image_ids for {len(features)} pictures; expected one each.")
+    finite = features.isfinite().all(-1)
+    for rows in embeds.values():
+        finite &= rows.detach().to("cpu", torch.float16).isfinite().all(-1)
+    if not finite.all():
+        raise ProfileError(
+            f"What is known of picture number {int((~finite).nonzero()[0]) + 1} has values that are not finite. Encode it anew, "
+            "or leave it out."
+        )
+    return features, embeds

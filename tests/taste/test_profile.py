@@ -155,7 +155,13 @@ def test_saving_keeps_everything(tiny_model, tiny_pictures, rated, tmp_path):
         profile.score(tiny_model, **tiny_pictures), loaded.score(tiny_model, **tiny_pictures), strict=True
     ):
         assert torch.equal(before, after)
-    assert sorted(path.name for path in (tmp_path / "ann").iterdir()) == ["profile.json", "profile.safetensors"]
+    names = [path.name for path in (tmp_path / "ann").iterdir()]
+    assert sorted(names) == [weights_file(tmp_path / "ann").name, "profile.json"]
+    # A newer one takes its place and leaves nothing behind.
+    updated = loaded.update(tiny_model, RATINGS, **rated)
+    updated.save_pretrained(tmp_path / "ann")
+    assert len(list((tmp_path / "ann").iterdir())) == 2
+    assert TasteProfile.from_pretrained(tmp_path / "ann").num_ratings == 8
 
 
 def test_the_prior_can_be_saved(tiny_model, tiny_pictures, tmp_path):
@@ -165,24 +171,32 @@ def test_the_prior_can_be_saved(tiny_model, tiny_pictures, tmp_path):
     assert torch.equal(loaded.score(tiny_model, **tiny_pictures).std, prior.score(tiny_model, **tiny_pictures).std)
 
 
+def weights_file(folder):
+    (file,) = folder.glob("profile-*.safetensors")
+    return file
+
+
 def cut_weights(folder):
-    path = folder / "profile.safetensors"
-    path.write_bytes(path.read_bytes()[:-9])
+    weights_file(folder).write_bytes(weights_file(folder).read_bytes()[:-9])
 
 
-def drop_tensor(folder):
-    path = folder / "profile.safetensors"
-    save_file({"mean": load_file(path)["mean"]}, path)
+def change_a_rating(folder):
+    tensors = load_file(weights_file(folder))
+    save_file({**tensors, "ratings": 1 - tensors["ratings"]}, weights_file(folder))
 
 
-def other_shape(folder):
-    path = folder / "profile.safetensors"
-    tensors = load_file(path)
-    save_file({**tensors, "mean": tensors["mean"][:-1].clone()}, path)
+def change_a_fact(folder):
+    facts = json.loads((folder / "profile.json").read_text())
+    (folder / "profile.json").write_text(json.dumps({**facts, "noise_variance": 0.001}))
 
 
 def drop_fact(folder):
     (folder / "profile.json").write_text(json.dumps({"num_ratings": 4}))
+
+
+def other_version(folder):
+    facts = json.loads((folder / "profile.json").read_text())
+    (folder / "profile.json").write_text(json.dumps({**facts, "format_version": 99}))
 
 
 @pytest.mark.parametrize(
@@ -190,15 +204,16 @@ def drop_fact(folder):
     [
         shutil.rmtree,
         lambda folder: (folder / "profile.json").unlink(),
-        lambda folder: (folder / "profile.safetensors").unlink(),
+        lambda folder: weights_file(folder).unlink(),
         lambda folder: (folder / "profile.json").write_text('{"num_ratings": 4, "mod'),
         lambda folder: (folder / "profile.json").write_text("[1, 2]"),
         lambda folder: (folder / "profile.json").write_bytes(b"\xff\xfe\x00"),
         drop_fact,
         cut_weights,
-        drop_tensor,
-        other_shape,
-        lambda folder: (folder / "profile.safetensors").write_bytes(b""),
+        change_a_rating,
+        change_a_fact,
+        other_version,
+        lambda folder: weights_file(folder).write_bytes(b""),
     ],
 )
 def test_damaged_profiles_are_refused(tiny_model, rated, tmp_path, damage):
@@ -212,4 +227,4 @@ def test_damaged_profiles_are_refused(tiny_model, rated, tmp_path, damage):
 def test_a_profile_does_not_change(tiny_model, rated):
     profile = TasteProfile.fit(tiny_model, RATINGS, **rated)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        profile.num_ratings = 5
+        profile.noise_variance = 5
