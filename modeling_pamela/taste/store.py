@@ -299,7 +299,9 @@ class TasteStore:
 
     def _block_rows(self, bytes_per_row: int, max_bytes: int) -> int:
         if max_bytes < bytes_per_row:
-            raise ProfileError(f"max_bytes is {max_bytes}; one row alone takes {bytes_per_row}. Allow more, or give fewer pictures.")
+            raise ProfileError(
+                f"max_bytes is {max_bytes}; one row alone takes {bytes_per_row}. Allow more, or give fewer pictures."
+            )
         return min(BLOCK_ROWS, max_bytes // bytes_per_row)
 
     def _row(self, user_id: str) -> int:
@@ -331,7 +333,10 @@ class TasteStore:
 
     def _check_shapes(self) -> None:
         people, width = self.means.shape
-        last = {name: int(self._tensors[name][-1]) if len(self._tensors[name]) else 0 for name in ("observation_ends", "name_ends", "picture_ends")}
+        last = {
+            name: int(self._tensors[name][-1]) if len(self._tensors[name]) else 0
+            for name in ("observation_ends", "name_ends", "picture_ends")
+        }
         lengths = {
             **dict.fromkeys([*_PERSON, "scales", "name_hashes", "hash_rows"], people),
             **dict.fromkeys(_OBSERVATION, last["observation_ends"]),
@@ -368,10 +373,10 @@ class _Writer(ExitStack):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.file: BinaryIO = self.enter_context(open(path, "wb"))
+        self.file: BinaryIO = self.enter_context(path.open("wb"))
         self.file.write(b" " * HEADER_BYTES)
         self.parts: dict[str, Any] = {
-            name: self.enter_context(tempfile.TemporaryFile(dir=path.parent))
+            name: self.enter_context(tempfile.TemporaryFile(dir=path.parent))  # noqa: SIM115
             for name in (*_PERSON, "scales", *_OBSERVATION, "name_bytes", "picture_bytes", "picture_ends")
         }
         self.first: TasteProfile | None = None
@@ -462,7 +467,11 @@ class _Writer(ExitStack):
         def declare(name: str, dtype: Any, shape: tuple[int, ...]) -> None:
             nonlocal offset
             size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-            header[name] = {"dtype": _DTYPES[np.dtype(dtype).name], "shape": shape, "data_offsets": [offset, offset + size]}
+            header[name] = {
+                "dtype": _DTYPES[np.dtype(dtype).name],
+                "shape": shape,
+                "data_offsets": [offset, offset + size],
+            }
             offset += size
 
         declare("means", np.float16, (people, width))
@@ -477,15 +486,26 @@ class _Writer(ExitStack):
             "name_bytes": self.name_bytes,
             "picture_bytes": self.picture_bytes,
         }
-        dtypes = {**_PERSON, **_OBSERVATION, "picture_ends": np.int64, "name_bytes": np.uint8, "picture_bytes": np.uint8}
+        dtypes = {
+            **_PERSON,
+            **_OBSERVATION,
+            "picture_ends": np.int64,
+            "name_bytes": np.uint8,
+            "picture_bytes": np.uint8,
+        }
         whole = {
             "name_hashes": hashes[order],
             "hash_rows": order.astype(np.int64),
             "priors": np.stack([mean for _, mean, _ in self.priors.values()]),
             "demographics": demographics,
         }
-        entries = [(name, dtype, (lengths[name],)) for name, dtype in dtypes.items()]
-        entries += [("scales", np.float64, (people, 2)), *((name, rows.dtype, rows.shape) for name, rows in whole.items())]
+        entries: list[tuple[str, Any, tuple[int, ...]]] = [
+            (name, dtype, (lengths[name],)) for name, dtype in dtypes.items()
+        ]
+        entries += [
+            ("scales", np.float64, (people, 2)),
+            *((name, rows.dtype, rows.shape) for name, rows in whole.items()),
+        ]
         for name, dtype, shape in sorted(entries, key=lambda entry: -np.dtype(entry[1]).itemsize):
             declare(name, dtype, shape)
             if name in whole:
