@@ -35,6 +35,7 @@ from modeling_pamela.taste.profile import TIE_THRESHOLD
 
 SIZES = (5, 10, 15, 20, 25, 30, 35, 40, 50)
 CURVE = (5, 15, 25, 50)
+CHOSEN = (5, 10, 15, 25)
 NUM_ASKED = 15
 RANDOM_DRAWS = 40
 RANDOM_PAIR_DRAWS = 10
@@ -248,8 +249,8 @@ def main() -> None:
             orders = torch.from_numpy(np.stack([rng.permutation(len(person.pool)) for _ in range(RANDOM_DRAWS)]))
             row = {f"random {k}": person.quality(person.learn(orders[:, :k])) for k in SIZES}
             for name, design in DESIGNS.items() if arguments.designs else [("chosen", chosen)]:
-                order = design(person, max(CURVE[:3]))
-                row |= {f"{name} {k}": person.quality(person.learn(order[:k])) for k in (5, 10, 15, 25)}
+                order = design(person, max(CHOSEN))
+                row |= {f"{name} {k}": person.quality(person.learn(order[:k])) for k in CHOSEN}
             if not arguments.designs:
                 pairs = orders[:RANDOM_PAIR_DRAWS, : 2 * NUM_ASKED].reshape(RANDOM_PAIR_DRAWS, NUM_ASKED, 2)
                 row["random pairs"] = float(
@@ -277,9 +278,7 @@ def main() -> None:
 def designs_table(arrays: dict[str, np.ndarray], people: np.ndarray, split_of: np.ndarray) -> str:
     lines = ["| design | 5 | 10 | 15 | 25 | 15, by split |", "|" + "---|" * 6]
     for name in DESIGNS:
-        cells = [
-            shown(paired_difference(arrays[f"{name} {k}"], arrays[f"random {k}"], people), 3) for k in (5, 10, 15, 25)
-        ]
+        cells = [shown(paired_difference(arrays[f"{name} {k}"], arrays[f"random {k}"], people), 3) for k in CHOSEN]
         gain = arrays[f"{name} 15"] - arrays["random 15"]
         by_split = " ".join(f"{gain[split_of == seed].mean():+.3f}" for seed in np.unique(split_of))
         lines.append(f"| {name} | {' | '.join(cells)} | {by_split} |")

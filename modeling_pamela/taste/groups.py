@@ -96,8 +96,7 @@ def blend(profiles: Sequence[TasteProfile], weights: Sequence[float] | None = No
             f"The profiles belong to {len(fingerprints)} models ({', '.join(fingerprints)}), whose tastes cannot be mixed. Migrate "
             "all to one model."
         )
-    shares = torch.ones(len(profiles)) if weights is None else torch.as_tensor(list(weights))
-    shares = shares.double()
+    shares = torch.tensor([1.0] * len(profiles) if weights is None else list(weights), dtype=torch.float64)
     if shares.shape != (len(profiles),) or not shares.isfinite().all() or (shares < 0).any() or not shares.sum() > 0:
         raise ProfileError(
             f"The weights of {len(profiles)} profiles are {shares.tolist()}; expected one for each, at least 0 and not all 0."
