@@ -12,6 +12,8 @@ from .data import data_app
 from .demo import demo
 from .embed import embed
 from .evaluate import evaluate
+from .profile import profile_app
+from .rank import rank
 from .score import score
 from .train import train
 
@@ -44,5 +46,7 @@ app.add_typer(data_app, name="data")
 app.command()(embed)
 app.command()(train)
 app.command()(score)
+app.command()(rank)
+app.add_typer(profile_app, name="profile")
 app.command()(evaluate)
 app.command()(demo)

@@ -240,7 +240,7 @@ class TasteStore:
             ProfileError: The features are of another width, or the memory is too little for one person.
         """
         features = self._check_features(features)
-        transposed = features.mT.contiguous()
+        transposed = features.mT
         step = self._block_rows(4 * (self.width + len(features)), max_bytes)
         widened = torch.empty(step, self.width)
         out = torch.empty(step, len(features))
