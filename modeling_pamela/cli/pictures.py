@@ -124,7 +124,7 @@ def demographics_embeds(text: str, model: "PamelaForPersonalizedScoring", proces
 def read_ratings(path: Path, scale: tuple[float, float], names: list[str]) -> RatedFiles:
     """
     Read a person's ratings from a CSV file with the columns `file` and `rating`. Rows that cannot be used are named on stderr and
-    set aside. A picture that was rated twice keeps both ratings.
+    set aside; a rating outside of the scale stops it all. A picture that was rated twice keeps both ratings.
 
     Args:
         path (`Path`): The CSV file.
@@ -132,11 +132,13 @@ def read_ratings(path: Path, scale: tuple[float, float], names: list[str]) -> Ra
         names (`list[str]`): Of the pictures that there are; `file` is one of these.
 
     Raises:
-        DataError: The file cannot be read, lacks a column, or has no row that can be used.
+        DataError: The file cannot be read, lacks a column, has a rating outside of the scale, or no row that can be used.
     """
     from ..data.files import DataError
 
     low, high = scale
+    if not low < high:
+        raise DataError(f"The scale must go from a smaller to a larger number, got {low:g} {high:g}.")
     known = set(names)
     rated = RatedFiles([], [])
     problems = []
@@ -155,9 +157,13 @@ def read_ratings(path: Path, scale: tuple[float, float], names: list[str]) -> Ra
                     rating = math.nan
                 if name not in known:
                     problems.append(f"line {reader.line_num}: there is no picture {name!r} that can be read")
+                elif math.isnan(rating):
+                    problems.append(f"line {reader.line_num}: the rating {text!r} of {name!r} is not a number")
                 elif not low <= rating <= high:
-                    problems.append(
-                        f"line {reader.line_num}: the rating {text!r} of {name!r} is not a number from {low:g} to {high:g}"
+                    # Other ratings would be misread too, should the scale be another one.
+                    raise DataError(
+                        f"{path}, line {reader.line_num}: the rating {text} of {name!r} is not from {low:g} to {high:g}. Correct it, or "
+                        "name the ends of the scale (--scale)."
                     )
                 else:
                     rated.names.append(name)
@@ -168,8 +174,8 @@ def read_ratings(path: Path, scale: tuple[float, float], names: list[str]) -> Ra
         typer.secho(f"Set aside: {path}, {problem}", fg=typer.colors.YELLOW, err=True)
     if not rated.names:
         raise DataError(
-            f"{path} has no rating that can be used ({problems[0] if problems else 'it has no rows'}). Files are named below the "
-            f"folder, such as {names[0]!r}, and ratings go from {low:g} to {high:g} (--scale)."
+            f"{path} has no rating that can be used ({problems[0] if problems else 'it has no rows'}). Name files by their paths below "
+            f"the folder, such as {names[0]!r}."
         )
     return rated
 

@@ -28,12 +28,6 @@ Folder = Annotated[Path, typer.Argument(help="Folder of pictures, read recursive
 Ratings = Annotated[
     Path, typer.Argument(help="CSV file with the columns file (its path below the folder) and rating.")
 ]
-Scale = Annotated[
-    tuple[float, float] | None,
-    typer.Option(
-        metavar="LOW HIGH", help="Lowest and highest possible rating; by default the model's.", show_default=False
-    ),
-]
 Prompts = Annotated[Path | None, typer.Option(help="JSON file from file name to prompt.")]
 
 
@@ -43,7 +37,9 @@ def fit(
     ratings: Ratings,
     model: Model,
     out: Annotated[Path, typer.Option(help="Folder to write the profile to. It is personal data.")],
-    scale: Scale = None,
+    scale: Annotated[
+        tuple[float, float], typer.Option(metavar="LOW HIGH", help="Lowest and highest possible rating.")
+    ],
     demographics: Annotated[
         str | None, typer.Option(help='What is known of the person, as JSON: \'{"age": 26, "gender": "female"}\'.')
     ] = None,
@@ -54,10 +50,9 @@ def fit(
     from .pictures import demographics_embeds
 
     scorer, processor = _load(model)
-    ends = scale or _model_scale(scorer)
     known = None if demographics is None else demographics_embeds(demographics, scorer, processor)
-    prior = TasteProfile.prior(scorer, known, ends)
-    _save(_learn(prior, scorer, processor, pictures, ratings, ends, prompts), out)
+    prior = TasteProfile.prior(scorer, known, scale)
+    _save(_learn(prior, scorer, processor, pictures, ratings, scale, prompts), out)
 
 
 @profile_app.command()
@@ -205,11 +200,6 @@ def _open(profile: Path, model: str) -> "tuple[TasteProfile, PamelaForPersonaliz
     scorer, processor = _load(model)
     person.check_model(scorer)
     return person, scorer, processor
-
-
-def _model_scale(model: "PamelaForPersonalizedScoring") -> tuple[float, float]:
-    low, high = model.config.rating_scale
-    return low, high
 
 
 def _learn(
