@@ -21,7 +21,11 @@ import torch
 from torch import Tensor
 
 
-__all__ = ["TastePosterior", "log_marginal_likelihood", "predictive_variance", "taste_posterior"]
+__all__ = ["TastePosterior", "log_marginal_likelihood", "predictive_variance", "rating_noise", "taste_posterior"]
+
+# Noise levels that are weighed against each other, in standard deviations of their logarithm; and rounds of EM.
+LEVELS = torch.linspace(-4, 4, 17, dtype=torch.float64)
+OUTLIER_ROUNDS = 6
 
 
 class TastePosterior(NamedTuple):
@@ -81,6 +85,69 @@ def taste_posterior(
     innovations = torch.linalg.solve_triangular(factor, deviations.unsqueeze(-1), upper=False)
     mean = prior_mean + (reduction.mT @ innovations).squeeze(-1)
     return TastePosterior(mean, reduction)
+
+
+def rating_noise(
+    features: Tensor, deviations: Tensor, noise_variance: float, level_spread: float, heaviness: float
+) -> tuple[Tensor, Tensor]:
+    """
+    How noisy a person's ratings are, and which of them are out of line.
+
+    The logarithm of a person's noise is Gaussian over people. Its posterior given the ratings, taste integrated out, is computed on a grid
+    from one eigendecomposition of the k x k Gram matrix, and the mean noise variance is taken. With it, ratings have Student-t
+    noise: EM (Lange, Little & Taylor 1989) gives one that no taste explains along with the others a larger variance.
+
+    Args:
+        features (`torch.Tensor` of shape `(..., k, W)`): Taste features of the rated pictures; a row of zeros is padding.
+        deviations (`torch.Tensor` of shape `(..., k)`): Rating minus its mean under the prior; 0 in padding.
+        noise_variance (`float`): Of the median person, > 0.
+        level_spread (`float`): Standard deviation over people of the logarithm of the noise's standard deviation; 0: all are alike.
+        heaviness (`float`): One over the degrees of freedom of the Student-t noise; 0 is Gaussian noise.
+
+    Returns:
+        `tuple[torch.Tensor, torch.Tensor]`: Noise variances of the ratings `(..., k)` and of the person `(...)`.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from modeling_pamela.gaussian_taste import rating_noise
+
+    >>> # Six ratings of one picture; the last is out of line.
+    >>> deviations = torch.tensor([0.0, 0.1, -0.1, 0.05, -0.05, 0.9])
+    >>> ratings, person = rating_noise(torch.ones(6, 1), deviations, 0.01, level_spread=0.3, heaviness=0.2)
+    >>> (ratings[-1] > 2 * ratings[0]).item()
+    True
+
+    ```
+    """
+    features, deviations = features.double(), deviations.double()
+    gram = features @ features.mT
+    person = deviations.new_full(deviations.shape[:-1], noise_variance)
+    if level_spread > 0:
+        values, vectors = torch.linalg.eigh(gram)
+        projected = (vectors.mT @ deviations.unsqueeze(-1)).square()
+        levels = noise_variance * (2 * level_spread * LEVELS.to(features.device)).exp()
+        total = values.clamp_min(0).unsqueeze(-1) + levels
+        # Padding has an eigenvalue of 0 and nothing to explain; what it would add is taken off.
+        padding = features.eq(0).all(-1).sum(-1, keepdim=True)
+        surprise = (projected / total + total.log()).sum(-2) - padding * levels.log()
+        weights = (-0.5 * (surprise + LEVELS.to(features.device).square())).softmax(-1)
+        person = weights @ levels
+    variances = person.unsqueeze(-1).expand(deviations.shape)
+    if heaviness > 0:
+        identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        for _ in range(OUTLIER_ROUNDS):
+            # In units of the noise: what is left of each rating, and how unsure that is.
+            root = variances.rsqrt()
+            inverse = torch.cholesky_inverse(
+                torch.linalg.cholesky(root.unsqueeze(-1) * gram * root.unsqueeze(-2) + identity)
+            )
+            left = (inverse @ (root * deviations).unsqueeze(-1)).squeeze(-1) / root
+            unsure = variances * (1 - inverse.diagonal(dim1=-2, dim2=-1))
+            squares = (left.square() + unsure) / person.unsqueeze(-1)
+            variances = person.unsqueeze(-1) * (1 + heaviness * squares) / (1 + heaviness)
+    return variances, person
 
 
 def predictive_variance(posterior: TastePosterior, features: Tensor) -> Tensor:

@@ -15,7 +15,13 @@ from transformers.utils import ModelOutput
 
 from .configuration_pamela import PamelaConfig
 from .encoders_pamela import EncoderError, FrozenEncoder, load_image_encoder, load_text_encoder
-from .gaussian_taste import TastePosterior, log_marginal_likelihood, predictive_variance, taste_posterior
+from .gaussian_taste import (
+    TastePosterior,
+    log_marginal_likelihood,
+    predictive_variance,
+    rating_noise,
+    taste_posterior,
+)
 
 
 __all__ = [
@@ -72,6 +78,8 @@ class PamelaPreTrainedModel(PreTrainedModel):
     base_model_prefix = "pamela"
     main_input_name = "pixel_values"
     supports_gradient_checkpointing = False
+    # Checkpoints older than the noise model have Gaussian noise, alike for all: zeros.
+    _keys_to_ignore_on_load_missing = [r"taste\.noise_model"]  # noqa: RUF012
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -91,6 +99,7 @@ class PamelaPreTrainedModel(PreTrainedModel):
         elif isinstance(module, PamelaTaste):
             init.constant_(module.log_noise_std, math.log(0.2))
             init.constant_(module.log_prior_std, math.log(0.1))
+            init.zeros_(module.noise_model)
             if module.demographics is not None:
                 init.zeros_(module.demographics.weight)
                 init.zeros_(module.demographics.bias)
@@ -534,6 +543,7 @@ class PamelaTaste(nn.Module):
     """
 
     parts = ("bias", "scale", "learned", "free_image", "free_text")
+    noise_model: Tensor
 
     def __init__(self, config: PamelaConfig, pooled_dim: int, image_dim: int | None, text_dim: int | None) -> None:
         super().__init__()
@@ -553,6 +563,10 @@ class PamelaTaste(nn.Module):
         )
         self.log_prior_std = nn.Parameter(torch.zeros(len(self.parts)))
         self.log_noise_std = nn.Parameter(torch.zeros(()))
+        # How people's noise differs (`training/noise.py`): median over people less `log_noise_std`, and spread over people, of the
+        # logarithm of the noise; heaviness of its tails; standard deviation of a new picture's score, which is everybody's.
+        # Zeros are one Gaussian noise for all.
+        self.register_buffer("noise_model", torch.zeros(4))
         # Demographics move the prior mean along the directions that have a meaning, not along the random ones.
         self.num_named = 2 + config.num_learned_directions
         self.demographics: nn.Linear | None = None
@@ -640,8 +654,14 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
 
     @property
     def noise_variance(self) -> float:
-        """Variance of a rating around the person's score, on the 0..1 scale (posterior models)."""
-        return self.posterior_taste.log_noise_std.exp().square().item()
+        """Variance of a rating around the score of the median person, on the 0..1 scale (posterior models)."""
+        taste = self.posterior_taste
+        return (taste.log_noise_std + taste.noise_model[0]).double().exp().square().item()
+
+    @property
+    def picture_variance(self) -> float:
+        """Variance of a new picture's score that no taste explains, the same for everybody (posterior models)."""
+        return self.posterior_taste.noise_model[3].double().square().item()
 
     def fingerprint(self) -> str:
         """16 hex digits that change with the weights or the encoders: what a saved taste belongs to."""
@@ -800,7 +820,18 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         if not self.config.use_user:
             # Ratings teach nothing of a person when persons do not differ.
             features, ratings = features[..., :0, :], ratings[..., :0]
-        return taste_posterior(features, ratings.to(features.device), self.noise_variance, prior)
+        ratings = ratings.to(features.device)
+        return taste_posterior(features, ratings, self.rating_noise(features, ratings, prior)[0], prior)
+
+    @torch.no_grad()
+    def rating_noise(self, features: Tensor, ratings: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Noise variances of a person's ratings `(..., k)` and of the person `(...)`, in closed form (posterior models); arguments as in
+        [`learn_taste`].
+        """
+        _, spread, heaviness, _ = self.posterior_taste.noise_model.tolist()
+        deviations = ratings.double() - (features.double() @ prior.double().unsqueeze(-1)).squeeze(-1)
+        return rating_noise(features, deviations, self.noise_variance, spread, heaviness)
 
     @torch.no_grad()
     def score_matrix(

@@ -58,25 +58,12 @@ def encode_pictures(
     Raises:
         DataError: There is no picture, or none can be read; or the prompts cannot.
     """
-    import torch
-    from tqdm.auto import tqdm
+    from ..data.pictures import encode_files
 
-    from ..data.embed import embed_pictures
-    from ..data.files import DataError
-    from ..data.images import ImageError, find_images
-
-    files = find_images(paths)
-    if not files:
-        raise DataError(f"There is no picture in {', '.join(map(str, paths))}.")
-    set_aside: dict[int, ImageError] = {}
-    with tqdm(total=len(files), desc="Encoding pictures", unit="picture", disable=not sys.stderr.isatty()) as progress:
-        embeds = embed_pictures(files, model.encoder("image"), processor, batch_size, progress, set_aside)
-    for error in set_aside.values():
+    found = encode_files(paths, model.encoder("image"), processor, batch_size, sys.stderr.isatty())
+    for error in found.set_aside:
         typer.secho(f"Set aside: {error}", fg=typer.colors.YELLOW, err=True)
-    files = [file for place, file in enumerate(files) if place not in set_aside]
-    if not files:
-        raise DataError("None of the pictures can be read.")
-    inputs = {"image_embeds": torch.from_numpy(embeds)}
+    files, inputs = found.files, {"image_embeds": found.image_embeds}
     if prompts is not None:
         inputs["text_embeds"] = _prompt_embeds(model, processor, prompts, files)
     folders = [path for path in paths if path.is_dir()]

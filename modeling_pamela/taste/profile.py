@@ -3,25 +3,44 @@
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import torch
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    LocalTokenNotFoundError,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from ..data.files import atomic_write
+from ..data.pictures import encode_files
 from ..gaussian_taste import TastePosterior, predictive_variance, taste_posterior
 from ..modeling_pamela import PamelaForPersonalizedScoring
+from ..processing_pamela import PamelaProcessor
 from .comparisons import GaussianSites, comparison_sites
 from .evidence import TasteEvidence
 
 
-__all__ = ["Explanation", "ProfileError", "ProfileScores", "TasteProfile", "profile_folder_name"]
+__all__ = [
+    "Explanation",
+    "ProfileError",
+    "ProfileScores",
+    "RankedPicture",
+    "RatingPrediction",
+    "TasteProfile",
+    "profile_folder_name",
+]
 
 PROFILE_FILE = "profile.json"
 FORMAT_VERSION = 1
@@ -50,6 +69,34 @@ class ProfileScores(NamedTuple):
 
     mean: Tensor
     std: Tensor
+
+
+class RatingPrediction(NamedTuple):
+    """
+    What a person may rate N pictures, on their own scale.
+
+    Attributes:
+        median (`torch.Tensor` of shape `(N,)`): As likely to be passed as not.
+        low, high (`torch.Tensor` of shape `(N,)`): Ends of the interval, the rating's noise included.
+    """
+
+    median: Tensor
+    low: Tensor
+    high: Tensor
+
+
+class RankedPicture(NamedTuple):
+    """
+    A picture in a ranking.
+
+    Attributes:
+        image_id (`str`): Its file, name, or place among the pictures given.
+        mean, std (`float`): Its score, and how unsure the model is of it.
+    """
+
+    image_id: str
+    mean: float
+    std: float
 
 
 class Explanation(NamedTuple):
@@ -178,6 +225,8 @@ class TasteProfile:
             TasteEvidence.empty(model.taste_width),
             prior_mean.double().cpu(),
             (float(low), float(high)),
+            model.fingerprint(),
+            model.config.encoder_fingerprints,
             demographics_embeds,
         )
 
@@ -321,7 +370,8 @@ class TasteProfile:
         return fresh._relearn(model, renewed.add_comparisons(evidence.compared, evidence.tied))
 
     def _relearn(self, model: PamelaForPersonalizedScoring, evidence: TasteEvidence) -> "TasteProfile":
-        return self._learn(model, evidence, self.prior_mean, self.scale, self.demographics_embeds)
+        facts = (self.scale, self.model_fingerprint, self.encoder_fingerprints, self.demographics_embeds)
+        return self._learn(model, evidence, self.prior_mean, *facts)
 
     @classmethod
     def _learn(
@@ -330,12 +380,14 @@ class TasteProfile:
         evidence: TasteEvidence,
         prior_mean: Tensor,
         scale: tuple[float, float],
+        model_fingerprint: str,
+        encoder_fingerprints: dict[str, str] | None,
         demographics_embeds: Tensor | None,
     ) -> "TasteProfile":
         """The posterior of all evidence: ratings as they are, comparisons as the Gaussian observations that stand for them."""
-        noise_variance = model.noise_variance
         rows, targets = evidence.rating_features, evidence.ratings
-        variances = torch.full_like(targets, noise_variance)
+        variances, noise = model.rating_noise(rows, targets, prior_mean)
+        noise_variance = noise.item()
         posterior = taste_posterior(rows, targets, variances, prior_mean)
         if len(evidence.compared):
             differences = evidence.comparison_features
@@ -362,8 +414,8 @@ class TasteProfile:
             evidence,
             GaussianSites(targets, variances),
             scale,
-            model.fingerprint(),
-            model.config.encoder_fingerprints,
+            model_fingerprint,
+            encoder_fingerprints,
             demographics_embeds,
         )
 
@@ -385,6 +437,76 @@ class TasteProfile:
         return ProfileScores(features @ self.posterior.mean, predictive_variance(self.posterior, features).sqrt())
 
     @torch.no_grad()
+    def predict_rating(
+        self, model: PamelaForPersonalizedScoring, coverage: float = 0.8, **pictures: Tensor
+    ) -> RatingPrediction:
+        """
+        The interval in which this person's rating of a picture lies with a given chance. Unlike the std of [`score`] it holds their
+        noise and the error of a new picture's score, and it is cut off at the ends of their scale.
+
+        Args:
+            model ([`PamelaForPersonalizedScoring`]): The model that the profile was made with.
+            coverage (`float`): The chance, between 0 and 1.
+            pictures: N pictures, as in [`score`].
+
+        Raises:
+            ProfileError: The model is another one, or the coverage is out of range.
+        """
+        if not 0 < coverage < 1:
+            raise ProfileError(f"The coverage must lie between 0 and 1, got {coverage}.")
+        mean, std = self.score(model, **pictures)
+        spread = (std.square() + self.noise_variance + model.picture_variance).sqrt()
+        reach = spread * torch.special.ndtri(torch.tensor((1 + coverage) / 2, dtype=torch.float64))
+        low, high = self.scale
+        ends = (low + (high - low) * place.clamp(0, 1) for place in (mean, mean - reach, mean + reach))
+        return RatingPrediction(*ends)
+
+    def rank(
+        self,
+        model: PamelaForPersonalizedScoring,
+        paths: str | Path | Sequence[str | Path] | None = None,
+        *,
+        top: int | None = None,
+        image_ids: Sequence[str] | None = None,
+        batch_size: int = 4,
+        **pictures: Tensor,
+    ) -> list[RankedPicture]:
+        """
+        Pictures, best first for this person.
+
+        Args:
+            model ([`PamelaForPersonalizedScoring`]): The model that the profile was made with.
+            paths (path or sequence of paths, *optional*): Picture files, and folders, which are read recursively. Pictures that cannot
+                be read are set aside, with a warning that names them.
+            top (`int`, *optional*): Only the first so many.
+            image_ids (sequence of `str`, *optional*): Names of `pictures`.
+            batch_size (`int`): Files a forward pass of the encoder.
+            pictures: Instead of `paths`, as in [`score`].
+
+        Raises:
+            ProfileError: The model is another one; or both or neither of `paths` and `pictures` were given.
+            DataError: There is no picture that can be read.
+        """
+        self.check_model(model)
+        if (paths is None) == (not pictures):
+            raise ProfileError("Give either `paths` of picture files or `pictures`, to be ranked.")
+        if top is not None and top < 1:
+            raise ProfileError(f"`top` must be at least 1, got {top}.")
+        if paths is not None:
+            sources = [paths] if isinstance(paths, str | Path) else paths
+            processor = PamelaProcessor.from_config(model.config)
+            found = encode_files(sources, model.encoder("image"), processor, batch_size)
+            for error in found.set_aside:
+                warnings.warn(f"Set aside: {error}", stacklevel=2)
+            pictures, image_ids = {"image_embeds": found.image_embeds}, [str(file) for file in found.files]
+        mean, std = self.score(model, **pictures)
+        names = [str(place) for place in range(len(mean))] if image_ids is None else image_ids
+        if len(names) != len(mean):
+            raise ProfileError(f"There are {len(names)} image_ids for {len(mean)} pictures; expected one each.")
+        order = torch.argsort(mean, descending=True, stable=True)[:top].tolist()
+        return [RankedPicture(names[row], float(mean[row]), float(std[row])) for row in order]
+
+    @torch.no_grad()
     def compare(self, model: PamelaForPersonalizedScoring, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Tensor:
         """
         Chance that this person, asked, prefers a to b, for N pairs. What is not known of their taste and the noise of their
@@ -404,7 +526,8 @@ class TasteProfile:
         if len(first) != len(second):
             raise ProfileError(f"There are {len(first)} pictures a and {len(second)} pictures b; expected pairs.")
         difference = first - second
-        variance = predictive_variance(self.posterior, difference) + 2 * self.noise_variance
+        variance = predictive_variance(self.posterior, difference)
+        variance = variance + 2 * (self.noise_variance + model.picture_variance)
         return torch.special.ndtr(difference @ self.posterior.mean / variance.sqrt())
 
     @torch.no_grad()
@@ -479,15 +602,57 @@ class TasteProfile:
             if old != weights_file:
                 old.unlink()
 
-    @classmethod
-    def from_pretrained(cls, directory: str | Path) -> "TasteProfile":
+    def push_to_hub(self, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
         """
-        Read a saved profile.
+        Upload the profile to a Hub model repo of its own, private unless said otherwise: it tells what a person likes.
+
+        Args:
+            repo_id (`str`): `"name/repo"`; made where it does not exist.
+            private (`bool`): Whether nobody else may read it.
+            token (`str`, *optional*): Hub token; the one logged in with by default.
+
+        Returns:
+            `str`: Address of the commit.
 
         Raises:
-            ProfileError: The folder holds none, or it was cut off or changed since.
+            ProfileError: It was to be private, but the repo exists and is public; or the Hub refuses.
+        """
+        api = HfApi(token=token)
+        try:
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            if private and not api.model_info(repo_id).private:
+                raise ProfileError(
+                    f"The repo {repo_id} exists and is public, so everybody could read this profile. Name another repo, make that one "
+                    "private, or pass `private=False`."
+                )
+            with TemporaryDirectory() as folder:
+                self.save_pretrained(folder)
+                commit = api.upload_folder(
+                    repo_id=repo_id,
+                    folder_path=folder,
+                    delete_patterns="profile-*.safetensors",
+                    commit_message="Upload taste profile",
+                )
+        except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError) as error:
+            raise ProfileError(f"The Hub did not take the profile as {repo_id} ({error}).") from error
+        return str(commit.commit_url)
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path, *, token: str | None = None) -> "TasteProfile":
+        """
+        Read a saved profile: a folder or, where there is no such folder, a Hub repo.
+
+        Raises:
+            ProfileError: There is none, or it was cut off or changed since.
         """
         folder = Path(directory)
+        if not folder.exists() and str(directory).count("/") == 1 and not str(directory).startswith(("/", ".")):
+            try:
+                folder = Path(snapshot_download(str(directory), token=token, allow_patterns=["profile*"]))
+            except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+                raise ProfileError(
+                    f"There is no folder {directory}, and no taste profile can be had from the Hub under that name ({error})."
+                ) from error
         try:
             facts = json.loads((folder / PROFILE_FILE).read_text(encoding="utf-8"))
             if facts["format_version"] != FORMAT_VERSION:

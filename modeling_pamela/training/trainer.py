@@ -23,6 +23,7 @@ from ..processing_pamela import PamelaProcessor
 from ..taste.profile import TasteProfile, profile_folder_name
 from .closed_form import fit_closed_form
 from .collators import PamelaCollator, RatingDataset, UserDataset
+from .noise import fit_noise
 
 
 __all__ = ["USERS_FILE", "PamelaTrainer", "make_model", "save_training_profiles", "train", "validate"]
@@ -200,6 +201,8 @@ def train(
         )
         _run_trainer(model, arguments, folder, ratings, embeddings, patience, resume, callbacks or [])
     model.eval()
+    if config.user_conditioning == "posterior":
+        fit_noise(model, folder, embeddings, seed)
     # Without weights a folder is no checkpoint: an old one's must not stand beside a new config if this is interrupted.
     (output_dir / "model.safetensors").unlink(missing_ok=True)
     model.save_pretrained(output_dir)
