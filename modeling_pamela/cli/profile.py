@@ -146,12 +146,9 @@ def compare(
     profile: Saved,
 ) -> None:
     """How likely the person is to prefer the first picture to the second."""
-    from ..data.images import open_image
     from .pictures import encode_pictures
 
     person, scorer, processor = _open(profile, model)
-    for file in (first, second):
-        open_image(file)
     pair = [encode_pictures([file], scorer, processor).inputs for file in (first, second)]
     typer.echo(f"{float(person.compare(scorer, *pair)):.3f}")
 
