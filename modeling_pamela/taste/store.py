@@ -231,7 +231,7 @@ class TasteStore:
 
         Args:
             features (`torch.Tensor` of shape `(n, W)`): Taste features of the pictures.
-            max_bytes (`int`): How much memory to work in.
+            max_bytes (`int`): How much memory to work in. What the matrix product itself packs, a few MB, comes on top.
 
         Yields:
             The first row of a block of people, and their scores `(rows, n)`, float32. The tensor is used again for the next block.
