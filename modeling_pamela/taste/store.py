@@ -396,17 +396,16 @@ class _Writer(ExitStack):
         if user_id in self.seen:
             raise ProfileError(f"There are two profiles of {user_id!r}; expected each user_id once.")
         self.seen.add(user_id)
-        mean = profile.posterior.mean.to(torch.float16)
-        if not mean.isfinite().all():
+        with np.errstate(over="ignore"):
+            mean = profile.posterior.mean.numpy().astype(np.float16)
+        if not np.isfinite(mean).all():
             raise ProfileError(f"The taste of {user_id!r} does not fit half precision.")
-        self.file.write(mean.numpy().tobytes())
+        self.file.write(mean.tobytes())
         evidence, sites = profile.evidence, profile.sites
         numbers = np.array([self._picture(name) for name in evidence.image_ids], dtype=np.int32)
-        ratings, comparisons = len(evidence.rated), len(evidence.compared)
-        first_rows = torch.cat([evidence.rated, evidence.compared[:, 0]]).numpy()
-        second = np.concatenate([np.full(ratings, -1), numbers[evidence.compared[:, 1].numpy()]])
+        rated, compared = evidence.rated.numpy(), evidence.compared.numpy()
         name = user_id.encode("utf-8")
-        self.num_observations += ratings + comparisons
+        self.num_observations += len(rated) + len(compared)
         self.name_bytes += len(name)
         self.hashes.append(_hash(user_id))
         rows = {
@@ -414,12 +413,12 @@ class _Writer(ExitStack):
             "name_ends": self.name_bytes,
             "prior_rows": self._prior(profile),
             "noise_variances": profile.noise_variance,
-            "targets": sites.target,
-            "variances": sites.noise_variance,
-            "ratings": torch.cat([evidence.ratings, evidence.ratings.new_zeros(comparisons)]),
-            "first_pictures": numbers[first_rows],
-            "second_pictures": second,
-            "ties": np.concatenate([np.zeros(ratings), evidence.tied.numpy()]),
+            "targets": sites.target.numpy(),
+            "variances": sites.noise_variance.numpy(),
+            "ratings": np.concatenate([evidence.ratings.numpy(), np.zeros(len(compared))]),
+            "first_pictures": numbers[np.concatenate([rated, compared[:, 0]])],
+            "second_pictures": np.concatenate([np.full(len(rated), -1), numbers[compared[:, 1]]]),
+            "ties": np.concatenate([np.zeros(len(rated)), evidence.tied.numpy()]),
         }
         for key, dtype in (_PERSON | _OBSERVATION).items():
             self.parts[key].write(np.asarray(rows[key], dtype=dtype).tobytes())
