@@ -824,6 +824,16 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         return taste_posterior(features, ratings, self.rating_noise(features, ratings, prior)[0], prior)
 
     @torch.no_grad()
+    def get_taste_features(self, **pictures: Tensor) -> Tensor:
+        """
+        Taste features `(N, W)` of pictures, given as in `forward`, without scoring them (posterior models).
+        """
+        if not all(name.endswith("_embeds") for name in pictures):
+            return self(**pictures).taste_features
+        self._check_inputs(dict(pictures), None, None, None, None, None, None)
+        return self._population_and_features(self.pamela(**pictures))[1]
+
+    @torch.no_grad()
     def rating_noise(self, features: Tensor, ratings: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
         """
         Noise variances of a person's ratings `(..., k)` and of the person `(...)`, in closed form (posterior models); arguments as in

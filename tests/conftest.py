@@ -48,6 +48,12 @@ def tiny_model(tiny_config, tiny_pictures):
 
 
 @pytest.fixture
+def tiny_other_model(tiny_config, tiny_pictures):
+    """Another version of it, with more taste features."""
+    return make_fitted({**tiny_config, "num_learned_directions": 5}, tiny_pictures)
+
+
+@pytest.fixture
 def tiny_kernel_model(tiny_config, tiny_pictures):
     """A posterior model with kernel fusion, likewise."""
     return make_fitted({**tiny_config, "fusion": "kernel", "num_landmarks": 9}, tiny_pictures)

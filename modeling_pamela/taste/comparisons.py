@@ -89,13 +89,13 @@ def comparison_sites(
         new_shift = new_precision * (cavity_mean + slope / curvature)
         scale = 1 + new_precision.abs().amax() + new_shift.abs().amax()
         change = torch.maximum((new_precision - precision).abs().amax(), (new_shift - shift).abs().amax()) / scale
-        if change < TOLERANCE:
-            break
         if change > previous:
             damping = max(damping / 2, 0.1)
         previous = float(change)
         precision = torch.lerp(precision, new_precision, damping)
         shift = torch.lerp(shift, new_shift, damping)
+        if change < TOLERANCE:
+            break
     return GaussianSites(shift / precision, 1 / precision)
 
 

@@ -555,8 +555,9 @@ class TasteProfile:
 
     def _features(self, model: PamelaForPersonalizedScoring, pictures: Mapping[str, Tensor]) -> Tensor:
         self.check_model(model)
-        model.eval()
-        return model(**pictures).taste_features.double().cpu()
+        if model.training:
+            model.eval()
+        return model.get_taste_features(**pictures).double().cpu()
 
     def check_model(self, model: PamelaForPersonalizedScoring) -> None:
         """Raises [`ProfileError`] where the profile belongs to another model."""
@@ -694,11 +695,12 @@ def _describe(
     model: PamelaForPersonalizedScoring, pictures: Mapping[str, Tensor], image_ids: Sequence[str] | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Taste features `(n, W)` of pictures, and the frozen embeddings they were computed from."""
-    model.eval()
+    if model.training:
+        model.eval()
     embeds = dict(pictures)
     if "pixel_values" in embeds:
         embeds["image_embeds"] = model.get_image_embeds(embeds.pop("pixel_values"))
-    features = model(**embeds).taste_features.cpu()
+    features = model.get_taste_features(**embeds).cpu()
     if image_ids is not None and len(image_ids) != len(features):
         raise ProfileError(f"There are {len(image_ids)} image_ids for {len(features)} pictures; expected one each.")
     finite = features.isfinite().all(-1)

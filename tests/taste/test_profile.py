@@ -4,17 +4,29 @@ import dataclasses
 import json
 import math
 import shutil
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from modeling_pamela import TasteProfile
+from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring, PamelaProcessor, TasteProfile
+from modeling_pamela.encoders_pamela import EMBEDDED_IMAGE_ENCODER, EMBEDDED_TEXT_ENCODER
 from modeling_pamela.taste.profile import ProfileError
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+ENCODERS = {
+    "image_encoder": EMBEDDED_IMAGE_ENCODER,
+    "text_encoder": EMBEDDED_TEXT_ENCODER,
+    "profile_encoder": EMBEDDED_TEXT_ENCODER,
+}
 RATINGS = torch.tensor([0.1, 0.9, 0.4, 0.7])
 
 
@@ -228,3 +240,234 @@ def test_a_profile_does_not_change(tiny_model, rated):
     profile = TasteProfile.fit(tiny_model, RATINGS, **rated)
     with pytest.raises(dataclasses.FrozenInstanceError):
         profile.noise_variance = 5
+
+
+# Evidence: updates, comparisons, forgetting ---------------------------------------------------------------------------
+
+
+def rows_of(pictures, rows):
+    return {name: values[rows] for name, values in pictures.items()}
+
+
+def noisy(model, spread=0.3, heaviness=0.2):
+    """The model with a noise model, as training leaves it."""
+    model.taste.noise_model.copy_(torch.tensor([0.1, spread, heaviness, 0.1]))
+    return model
+
+
+def assert_same_taste(first, second, atol=1e-9):
+    torch.testing.assert_close(first.posterior.mean, second.posterior.mean, rtol=0, atol=atol)
+    covariances = [p.posterior.reduction.T @ p.posterior.reduction for p in (first, second)]
+    torch.testing.assert_close(*covariances, rtol=0, atol=atol)
+    assert first.noise_variance == pytest.approx(second.noise_variance, rel=1e-9)
+
+
+@given(seed=st.integers(0, 10_000), number=st.integers(1, 14), cut=st.integers(0, 14), with_noise_model=st.booleans())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_updates_give_the_posterior_of_a_fit(tiny_model, tiny_pictures, seed, number, cut, with_noise_model):
+    # In double precision, since a forward pass rounds otherwise in a batch than alone.
+    noisy(tiny_model.double(), *((0.3, 0.2) if with_noise_model else (0.0, 0.0)))
+    tiny_pictures = {name: rows.double() for name, rows in tiny_pictures.items()}
+    generator = torch.Generator().manual_seed(seed)
+    rows, ratings = torch.randint(9, (number,), generator=generator), torch.rand(number, generator=generator)
+    batch = TasteProfile.fit(tiny_model, ratings, **rows_of(tiny_pictures, rows))
+    # The first `cut` at once, the others one by one.
+    stepwise = TasteProfile.fit(tiny_model, ratings[:cut], **rows_of(tiny_pictures, rows[:cut]))
+    for place in range(cut, number):
+        one = rows[place : place + 1]
+        stepwise = stepwise.update(tiny_model, ratings[place : place + 1], **rows_of(tiny_pictures, one))
+    assert stepwise.num_ratings == number
+    assert_same_taste(stepwise, batch)
+
+
+def test_forgetting_is_as_if_it_had_never_been_said(tiny_model, tiny_pictures, rated):
+    noisy(tiny_model)
+    names = ["a", "b", "c", "d"]
+    without = TasteProfile.fit(
+        tiny_model, RATINGS[[0, 2, 3]], image_ids=["a", "c", "d"], **rows_of(tiny_pictures, [0, 2, 3])
+    )
+    profile = TasteProfile.fit(tiny_model, RATINGS, image_ids=names, **rated)
+    assert_same_taste(profile.forget(tiny_model, "b"), without)
+    with pytest.raises(ProfileError, match=r"no evidence of a picture 'z'; it knows 4 pictures \(a, b, c"):
+        profile.forget(tiny_model, "z")
+    emptied = profile
+    for name in names:
+        emptied = emptied.forget(tiny_model, name)
+    assert_same_taste(emptied, TasteProfile.prior(tiny_model))
+
+
+def test_mixed_evidence_in_any_order_is_one_posterior(tiny_model, tiny_pictures):
+    noisy(tiny_model)
+    pair = rows_of(tiny_pictures, [4, 5]), rows_of(tiny_pictures, [6, 7])
+    tie = torch.tensor([False, True])
+    ratings = rows_of(tiny_pictures, [0, 1, 2, 3])
+    first = TasteProfile.fit(tiny_model, RATINGS, **ratings).update_pairs(tiny_model, *pair, tie)
+    second = TasteProfile.prior(tiny_model).update_pairs(tiny_model, *pair, tie).update(tiny_model, RATINGS, **ratings)
+    assert_same_taste(first, second, atol=1e-7)
+    assert (first.num_ratings, first.num_comparisons) == (4, 2)
+
+
+def test_what_is_preferred_moves_ahead_and_ties_move_together(tiny_model, tiny_pictures):
+    a, b = rows_of(tiny_pictures, [0]), rows_of(tiny_pictures, [1])
+    prior = TasteProfile.prior(tiny_model)
+    before = prior.compare(tiny_model, a, b).item()
+    assert prior.update_pairs(tiny_model, a, b).compare(tiny_model, a, b).item() > before
+    assert prior.update_pairs(tiny_model, b, a).compare(tiny_model, a, b).item() < before
+    tied = prior.update_pairs(tiny_model, a, b, torch.tensor([True])).compare(tiny_model, a, b).item()
+    assert abs(tied - 0.5) < abs(before - 0.5)
+
+
+def test_the_chance_of_a_preference_is_that_of_noisy_ratings(tiny_model, tiny_pictures, rated):
+    profile = TasteProfile.fit(noisy(tiny_model), RATINGS, **rated)
+    a, b = rows_of(tiny_pictures, [4, 5, 6]), rows_of(tiny_pictures, [7, 8, 6])
+    chance = profile.compare(tiny_model, a, b)
+    torch.testing.assert_close(chance + profile.compare(tiny_model, b, a), torch.ones(3, dtype=torch.float64))
+    assert chance[2].item() == pytest.approx(0.5)
+    generator = torch.Generator().manual_seed(0)
+    width = len(profile.prior_mean)
+    covariance = torch.eye(width, dtype=torch.float64) - profile.posterior.reduction.T @ profile.posterior.reduction
+    root = torch.linalg.cholesky(covariance + 1e-12 * torch.eye(width, dtype=torch.float64))
+    tastes = profile.posterior.mean + torch.randn(200_000, width, generator=generator, dtype=torch.float64) @ root.T
+    difference = tiny_model(**a).taste_features.double() - tiny_model(**b).taste_features.double()
+    noise = (2 * (profile.noise_variance + tiny_model.picture_variance)) ** 0.5
+    draws = tastes @ difference.T + noise * torch.randn(200_000, 3, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(chance, (draws > 0).double().mean(0), rtol=0, atol=0.005)
+
+
+def test_contributions_add_up_to_the_score(tiny_model, tiny_pictures, rated):
+    profile = TasteProfile.fit(noisy(tiny_model), RATINGS, image_ids=list("abcd"), **rated)
+    pairs = rows_of(tiny_pictures, [4]), rows_of(tiny_pictures, [5])
+    profile = profile.update_pairs(tiny_model, *pairs, winner_ids=["e"], loser_ids=["f"])
+    explanation = profile.explain(tiny_model, **tiny_pictures)
+    assert explanation.evidence == [("a",), ("b",), ("c",), ("d",), ("e", "f")]
+    total = explanation.prior + explanation.contributions.sum(1)
+    torch.testing.assert_close(total, profile.score(tiny_model, **tiny_pictures).mean, rtol=0, atol=1e-9)
+    prior = TasteProfile.prior(tiny_model).score(tiny_model, **tiny_pictures).mean
+    torch.testing.assert_close(explanation.prior, prior)
+
+
+def test_migration_to_another_model_is_a_fit_with_it(tiny_model, tiny_other_model, tiny_pictures, rated):
+    half = {name: rows.half().double() for name, rows in rated.items()}  # what the evidence keeps
+    other, tiny_model = tiny_other_model.double(), tiny_model.double()
+    profile = TasteProfile.fit(tiny_model, RATINGS, **half)
+    pairs = rows_of(half, [0]), rows_of(half, [1])
+    profile = profile.update_pairs(tiny_model, *pairs)
+    moved = profile.migrate(other)
+    assert_same_taste(moved, TasteProfile.fit(other, RATINGS, **half).update_pairs(other, *pairs))
+    moved.score(other, **half)
+    other.config.encoder_fingerprints = {"image": "another"}
+    with pytest.raises(ProfileError, match=r"other encoders.*Give it the 6 pictures"):
+        profile.migrate(other)
+    again = rows_of(half, [0, 1, 2, 3, 0, 1])
+    assert_same_taste(
+        profile.migrate(other, **again), TasteProfile.fit(other, RATINGS, **half).update_pairs(other, *pairs)
+    )
+    with pytest.raises(ProfileError, match="4 pictures for the 6 in the evidence"):
+        profile.migrate(other, **half)
+
+
+def test_intervals_stay_on_the_scale_and_grow_with_coverage(tiny_model, tiny_pictures, rated):
+    profile = TasteProfile.fit(noisy(tiny_model), 1 + 6 * RATINGS, scale=(1, 7), **rated)
+    narrow = profile.predict_rating(tiny_model, 0.5, **tiny_pictures)
+    wide = profile.predict_rating(tiny_model, 0.99, **tiny_pictures)
+    for prediction in (narrow, wide):
+        ends = torch.stack([torch.ones(9), prediction.low, prediction.median, prediction.high, torch.full((9,), 7.0)])
+        assert (ends.diff(dim=0) >= 0).all()
+    assert (wide.low <= narrow.low).all()
+    assert (wide.high >= narrow.high).all()
+    with pytest.raises(ProfileError, match="got 80"):
+        profile.predict_rating(tiny_model, 80, **tiny_pictures)
+
+
+def test_an_update_is_read_on_the_profiles_own_scale(tiny_model, tiny_pictures, rated):
+    profile = TasteProfile.fit(tiny_model, 1 + 6 * RATINGS, scale=(1, 7), **rated)
+    one = rows_of(tiny_pictures, [4])
+    updated = profile.update(tiny_model, torch.tensor([7.0]), **one)
+    assert updated.evidence.ratings[-1] == 1.0
+    with pytest.raises(ProfileError, match="not between 1 and 7"):
+        profile.update(tiny_model, torch.tensor([0.5]), **one)
+
+
+def test_a_ranking_is_the_scores_in_order(tiny_model, tiny_pictures, rated):
+    profile = TasteProfile.fit(tiny_model, RATINGS, **rated)
+    names = [f"p{row}" for row in range(9)]
+    ranking = profile.rank(tiny_model, image_ids=names, top=3, **tiny_pictures)
+    mean = profile.score(tiny_model, **tiny_pictures).mean
+    assert [picture.image_id for picture in ranking] == [names[row] for row in mean.argsort(descending=True)[:3]]
+    assert len(profile.rank(tiny_model, **tiny_pictures)) == 9
+    for bad in ({}, {"paths": "x", **tiny_pictures}, {"top": 0, **tiny_pictures}):
+        with pytest.raises(ProfileError, match=r"Give either|`top`"):
+            profile.rank(tiny_model, **bad)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (([0], [1, 2], None), "1 winners, 2 losers"),
+        (([0, 1], [2, 3], torch.tensor([True])), r"ties of shape \(1,\)"),
+        (([0], [1], torch.tensor([0.5])), r"torch.float32.*ties as bool"),
+    ],
+)
+def test_comparisons_that_cannot_be_meant_are_refused(tiny_model, tiny_pictures, pairs, message):
+    winner, loser, tie = pairs
+    with pytest.raises(ProfileError, match=message):
+        TasteProfile.prior(tiny_model).update_pairs(
+            tiny_model, rows_of(tiny_pictures, winner), rows_of(tiny_pictures, loser), tie
+        )
+
+
+def test_a_folder_is_ranked_by_its_files(tmp_path):
+    model = PamelaForPersonalizedScoring(PamelaConfig(**ENCODERS, image_embed_dim=4920, hidden_size=16))
+    for number, colour in enumerate(((250, 10, 10), (10, 250, 10), (10, 10, 250))):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    profile = TasteProfile.prior(model.eval())
+    with pytest.warns(UserWarning, match=r"Set aside.*broken\.png"):
+        ranking = profile.rank(model, tmp_path, top=2)
+    processor = PamelaProcessor.from_config(model.config)
+    pixel_values = processor(images=[Image.open(tmp_path / f"{number}.png") for number in range(3)])["pixel_values"]
+    mean = profile.score(model, pixel_values=pixel_values).mean
+    assert [Path(picture.image_id).stem for picture in ranking] == [
+        str(row) for row in mean.argsort(descending=True)[:2].tolist()
+    ]
+
+
+class StubHub(BaseHTTPRequestHandler):
+    """As much of the Hub as making a repo and asking whether it is private takes; notes what it was asked."""
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append((self.path, body))
+        self.answer({"url": f"http://{self.headers['Host']}/ann/taste"} if self.path == "/api/repos/create" else {}, 200)
+
+    def do_GET(self):
+        self.answer({"id": "ann/taste", "private": self.server.is_private, "siblings": [], "tags": []}, 200)
+
+    def answer(self, content, status):
+        content = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_profiles_are_private_on_the_hub_and_never_go_to_a_public_repo(tiny_model, monkeypatch):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), StubHub)
+    server.asked, server.is_private = [], False
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(ProfileError, match="exists and is public"):
+            TasteProfile.prior(tiny_model).push_to_hub("ann/taste", token="hf_stub")
+    finally:
+        server.shutdown()
+        server.server_close()
+    # Nothing but the making of the repo was sent.
+    (path, body), *others = server.asked
+    assert path == "/api/repos/create"
+    assert body.get("private") is True or body.get("visibility") == "private"
+    assert not others
