@@ -19,6 +19,12 @@ __version__ = "0.1.0"
 _LAZY = {
     "load_pamela": ".data.load",
     "TasteProfile": ".taste.profile",
+    "TasteStore": ".taste.store",
+    "blend": ".taste.groups",
+    "group_profile": ".taste.groups",
+    "onboarding_order": ".taste.onboarding",
+    "suggest_next": ".taste.onboarding",
+    "suggest_pair": ".taste.onboarding",
 }
 
 __all__ = [

@@ -13,6 +13,8 @@ from .data import data_app
 from .demo import demo
 from .embed import embed
 from .evaluate import evaluate
+from .profile import profile_app
+from .rank import rank
 from .score import score
 from .train import train
 
@@ -46,5 +48,7 @@ app.add_typer(bench_app, name="bench")
 app.command()(embed)
 app.command()(train)
 app.command()(score)
+app.command()(rank)
+app.add_typer(profile_app, name="profile")
 app.command()(evaluate)
 app.command()(demo)

@@ -1,0 +1,239 @@
+"""`pamela profile`: learn a person's taste from a few ratings, and use it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .rank import rank
+
+
+if TYPE_CHECKING:
+    from ..modeling_pamela import PamelaForPersonalizedScoring
+    from ..processing_pamela import PamelaProcessor
+    from ..taste.profile import TasteProfile
+
+__all__ = ["profile_app"]
+
+profile_app = typer.Typer(
+    help="Learn a person's taste from a few ratings, and use it. A profile is personal data: it holds what the person said of which "
+    "picture, and the taste learned from it. Keep it where only they, or whom they allow, can read it.",
+    no_args_is_help=True,
+)
+profile_app.command()(rank)
+
+Model = Annotated[str, typer.Option(help="A posterior checkpoint: a folder or a Hub repo.")]
+Saved = Annotated[Path, typer.Option(help="A saved taste profile.")]
+Folder = Annotated[Path, typer.Argument(help="Folder of pictures, read recursively.")]
+Ratings = Annotated[
+    Path, typer.Argument(help="CSV file with the columns file (its path below the folder) and rating.")
+]
+Prompts = Annotated[Path | None, typer.Option(help="JSON file from file name to prompt.")]
+
+
+@profile_app.command()
+def fit(
+    pictures: Folder,
+    ratings: Ratings,
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Folder to write the profile to. It is personal data.")],
+    scale: Annotated[
+        tuple[float, float], typer.Option(metavar="LOW HIGH", help="Lowest and highest possible rating.")
+    ],
+    demographics: Annotated[
+        str | None, typer.Option(help='What is known of the person, as JSON: \'{"age": 26, "gender": "female"}\'.')
+    ] = None,
+    prompts: Prompts = None,
+) -> None:
+    """Learn a taste from ratings and save it: personal data, which holds the ratings. Rows that cannot be used are named on stderr."""
+    from ..taste.profile import TasteProfile
+    from .pictures import demographics_embeds
+
+    scorer, processor = _load(model)
+    known = None if demographics is None else demographics_embeds(demographics, scorer, processor)
+    prior = TasteProfile.prior(scorer, known, scale)
+    _save(_learn(prior, scorer, processor, pictures, ratings, scale, prompts), out)
+
+
+@profile_app.command()
+def update(
+    pictures: Folder,
+    ratings: Ratings,
+    model: Model,
+    profile: Saved,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to, instead of the profile's own. It is personal data.")
+    ] = None,
+    scale: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="Ends of the scale; by default the profile's.", show_default=False),
+    ] = None,
+    prompts: Prompts = None,
+) -> None:
+    """Learn from further ratings: the same as if all had been given at once."""
+    person, scorer, processor = _open(profile, model)
+    _save(_learn(person, scorer, processor, pictures, ratings, scale or person.scale, prompts), out or profile)
+
+
+@profile_app.command()
+def show(profile: Annotated[Path, typer.Argument(help="A saved taste profile.")]) -> None:
+    """What a profile knows: the evidence, in the order in which it was given."""
+    from ..taste.profile import TasteProfile
+
+    person = TasteProfile.from_pretrained(profile)
+    evidence, (low, high) = person.evidence, person.scale
+    typer.echo(f"{person.num_ratings} ratings from {low:g} to {high:g}, {person.num_comparisons} comparisons")
+    typer.echo(f"noise of a rating: {person.noise_variance**0.5 * (high - low):.2f} (standard deviation)")
+    typer.echo(f"model: {person.model_fingerprint}")
+    if not person.num_ratings and not person.num_comparisons:
+        typer.echo("Nothing is known of the person's taste: it is that of anybody.")
+    for name, rating in zip(evidence.rating_ids, evidence.ratings.tolist(), strict=True):
+        typer.echo(f"  {low + (high - low) * rating:g}  {name}")
+    for (first, second), tied in zip(evidence.comparison_ids, evidence.tied.tolist(), strict=True):
+        typer.echo(f"  {first} {'as good as' if tied else 'preferred to'} {second}")
+
+
+@profile_app.command()
+def suggest(
+    pictures: Folder,
+    model: Model,
+    profile: Annotated[
+        Path | None, typer.Option(help="A saved taste profile; without it, what to ask anybody first.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 15,
+    pair: Annotated[
+        bool, typer.Option("--pair", help="Two pictures to compare, instead of pictures to rate.")
+    ] = False,
+    prompts: Prompts = None,
+) -> None:
+    """The pictures of a folder whose ratings would teach most about how the person ranks it, the most telling first."""
+    import torch
+
+    from ..taste.onboarding import suggest_next, suggest_pair
+    from ..taste.profile import TasteProfile
+    from .pictures import encode_pictures
+
+    if profile is None:
+        scorer, processor = _load(model)
+        person = TasteProfile.prior(scorer)
+    else:
+        person, scorer, processor = _open(profile, model)
+    encoded = encode_pictures([pictures], scorer, processor, prompts)
+    with torch.no_grad():
+        features = scorer.eval()(**encoded.inputs).taste_features
+    if pair:
+        place = {name: row for row, name in enumerate(encoded.names)}
+        asked = [
+            tuple(sorted((place[first], place[second])))
+            for first, second in person.evidence.comparison_ids
+            if first in place and second in place
+        ]
+        chosen = list(suggest_pair(person.posterior, person.noise_variance, features, exclude=asked))  # type: ignore[arg-type]
+    else:
+        rated = set(person.evidence.rating_ids)
+        left = [row for row, name in enumerate(encoded.names) if name not in rated]
+        order = suggest_next(person.posterior, person.noise_variance, features[left], n, target_features=features)
+        chosen = [left[row] for row in order.tolist()]
+    for row in chosen:
+        typer.echo(encoded.names[row])
+
+
+@profile_app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A picture file.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+    model: Model,
+    profile: Saved,
+) -> None:
+    """How likely the person is to prefer the first picture to the second."""
+    from .pictures import encode_pictures
+
+    person, scorer, processor = _open(profile, model)
+    pair = [encode_pictures([file], scorer, processor).inputs for file in (first, second)]
+    typer.echo(f"{float(person.compare(scorer, *pair)):.3f}")
+
+
+@profile_app.command()
+def explain(
+    picture: Annotated[Path, typer.Argument(help="A picture file.")],
+    model: Model,
+    profile: Saved,
+    top: Annotated[
+        int, typer.Option(min=1, help="How many pieces of evidence, those that moved the score most.")
+    ] = 10,
+) -> None:
+    """What the person said that moved a picture's score up or down, and by how much. The parts add up to the score."""
+    import torch
+
+    from .pictures import encode_pictures
+
+    person, scorer, processor = _open(profile, model)
+    inputs = encode_pictures([picture], scorer, processor).inputs
+    score = person.score(scorer, **inputs)
+    explanation = person.explain(scorer, **inputs)
+    moves = explanation.contributions[0]
+    order = torch.argsort(moves.abs(), descending=True, stable=True).tolist()
+    typer.echo(f"{float(score.mean):.3f} ± {float(score.std):.3f}  {picture}")
+    typer.echo(f"{float(explanation.prior):+.3f}  before anything was rated")
+    for row in order[:top]:
+        typer.echo(f"{float(moves[row]):+.3f}  {' against '.join(explanation.evidence[row])}")
+    if order[top:]:
+        typer.echo(f"{float(moves[order[top:]].sum()):+.3f}  the other {len(order) - top}")
+
+
+def _load(model: str) -> "tuple[PamelaForPersonalizedScoring, PamelaProcessor]":
+    from transformers import AutoProcessor
+
+    from .checkpoint import load_checkpoint
+
+    return load_checkpoint(model), AutoProcessor.from_pretrained(model)
+
+
+def _open(profile: Path, model: str) -> "tuple[TasteProfile, PamelaForPersonalizedScoring, PamelaProcessor]":
+    """A profile and its model; an error at once where they do not belong together."""
+    from ..taste.profile import TasteProfile
+
+    person = TasteProfile.from_pretrained(profile)
+    scorer, processor = _load(model)
+    person.check_model(scorer)
+    return person, scorer, processor
+
+
+def _learn(
+    person: "TasteProfile",
+    model: "PamelaForPersonalizedScoring",
+    processor: "PamelaProcessor",
+    folder: Path,
+    table: Path,
+    scale: tuple[float, float],
+    prompts: Path | None,
+) -> "TasteProfile":
+    import torch
+
+    from ..data.files import DataError
+    from ..data.images import find_images
+    from .pictures import encode_pictures, read_ratings
+
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.")
+    files = {file.relative_to(folder).as_posix(): file for file in find_images([folder])}
+    if not files:
+        raise DataError(f"There is no picture in {folder}.")
+    rated = read_ratings(table, scale, list(files))
+    # Only what was rated is encoded, each picture once.
+    encoded = encode_pictures([files[name] for name in dict.fromkeys(rated.names)], model, processor, prompts)
+    row_of = {file: row for row, file in enumerate(encoded.files)}
+    usable = [place for place, name in enumerate(rated.names) if files[name] in row_of]
+    names = [rated.names[place] for place in usable]
+    return person.update(
+        model,
+        torch.tensor([rated.ratings[place] for place in usable], dtype=torch.float64),
+        scale=scale,
+        image_ids=names,
+        **encoded.take([row_of[files[name]] for name in names]),
+    )
+
+
+def _save(person: "TasteProfile", out: Path) -> None:
+    person.save_pretrained(out)
+    typer.echo(f"A taste from {person.num_ratings} ratings is saved to {out}. It is personal data.")
