@@ -119,7 +119,7 @@ def fit_closed_form(
     taste.directions.weight[: directions.shape[1]] = directions.T
     free = (input_std.square() + scales.square()).sqrt()
     spread = {f"free_{name}": free[columns][0] for name, columns in blocks.items()}
-    parts = {"learned": 1.0, "free_image": 0.0, "free_text": 0.0, **prior_std, **spread}
+    parts: dict[str, float | Tensor] = {"learned": 1.0, "free_image": 0.0, "free_text": 0.0, **prior_std, **spread}
     # A part without variance would make its logarithm infinite.
     taste.log_prior_std.copy_(torch.tensor([max(float(parts[part]), 1e-4) for part in taste.parts]).log())
     taste.log_noise_std.fill_(float(np.log(noise_std)))
