@@ -42,7 +42,7 @@ MIN_QUERIES = 5
 BANDWIDTHS = (None, 0.35, 0.7, 1.4)
 # What is best lies well inside of these.
 RIDGE_PENALTIES = PENALTIES[3:10]
-NOVELTY_EDGES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0)
+NOVELTY_BINS = 5
 
 OURS, LEARNED, FREE, POPULATION = "learned + free (the model)", "learned", "population + free", "population"
 RIDGE, PLAIN_RIDGE = "population + ridge", "ridge"
@@ -255,13 +255,11 @@ def honesty(cells: Sequence[Cell], part: str) -> list[str]:
                 if name == OURS:
                     columns["std"].append(variance.sqrt()[mask].numpy())
         flat = {name: np.concatenate(arrays) for name, arrays in columns.items()}
-        for low, high in itertools.pairwise(NOVELTY_EDGES):
-            inside = (flat["novelty"] >= low) & (flat["novelty"] < high)
-            if inside.sum() < 1000:
-                continue
+        for low, high in itertools.pairwise(np.quantile(flat["novelty"], np.linspace(0, 1, NOVELTY_BINS + 1))):
+            inside = (flat["novelty"] >= low) & (flat["novelty"] <= high)
             error = flat[OURS][inside]
             lines.append(
-                f"| {k} | {low:.1f} to {high:.1f} | {inside.sum():,} | {flat['std'][inside].mean():.3f} | {np.square(error).mean():.2f} | "
+                f"| {k} | {low:.3f} to {high:.3f} | {inside.sum():,} | {flat['std'][inside].mean():.3f} | {np.square(error).mean():.2f} | "
                 f"{(np.abs(error) < 1.645).mean():.3f} | {np.square(flat[LEARNED][inside]).mean():.2f} |"
             )
     return lines
