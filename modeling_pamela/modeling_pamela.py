@@ -61,6 +61,10 @@ class PamelaScoringOutput(ModelOutput):
         population_scores (`torch.Tensor` of shape `(N,)`, *optional*): Scores for nobody in particular (posterior models).
         taste_features (`torch.Tensor` of shape `(N, W)`, *optional*): `phi(x)` of every picture (posterior models).
         std (`torch.Tensor` of shape `(R,)`, *optional*): Standard deviation of `scores`, rating noise not included (posterior models).
+        novelty (`torch.Tensor` of shape `(N,)`, *optional*):
+            How far every picture lies from the training pictures (models with kernel fusion that use pictures): the share of the picture
+            kernel's variance that these do not explain, from 0 (one of them) to 1 (unlike all of them, or no picture given). `std`
+            grows with it. Its mean over a person's pictures says how far from home the model is with this person.
     """
 
     loss: Tensor | None = None
@@ -68,6 +72,7 @@ class PamelaScoringOutput(ModelOutput):
     population_scores: Tensor | None = None
     taste_features: Tensor | None = None
     std: Tensor | None = None
+    novelty: Tensor | None = None
 
 
 class PamelaPreTrainedModel(PreTrainedModel):
@@ -834,7 +839,8 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
                 loss = (shares * squared).sum() / shares.sum().clamp_min(1e-12)
             return PamelaScoringOutput(loss=loss, scores=scores)
 
-        population_scores, features = self._population_and_features(self.pamela(**pictures))
+        network = self.pamela(**pictures)
+        population_scores, features = self._population_and_features(network)
         num_pictures = len(population_scores)
         if picture_index is None:
             picture_index = torch.arange(num_pictures, device=features.device)
@@ -866,6 +872,7 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             population_scores=population_scores,
             taste_features=features,
             std=variance.sqrt().to(scores.dtype),
+            novelty=self._novelty(network),
         )
 
     def prior_taste(self, demographics_embeds: Tensor | None = None, num_people: int = 1) -> Tensor:
@@ -1002,6 +1009,14 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
             deviation = torch.where(_present(prompts), deviation, self.head_without_prompt(pooled))
         deviation = deviation.squeeze(-1)
         return deviation + self.head.bias, self.posterior_taste.features(network, deviation)
+
+    def _novelty(self, network: PamelaModelOutput) -> Tensor | None:
+        """`(N,)`: the kernel of a picture with itself, 1, less its share along the landmarks; the picture's columns come first."""
+        if self.config.fusion != "kernel" or not self.config.use_image:
+            return None
+        assert network.pooler_output is not None
+        explained = network.pooler_output[:, : self.config.num_landmarks].square().sum(-1)
+        return (1 - explained).clamp_min(0.0)
 
     def _negative_log_likelihood(
         self,

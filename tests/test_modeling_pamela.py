@@ -70,6 +70,26 @@ def test_kernel_features_are_the_kernel_at_landmarks(tiny_kernel_model, tiny_pic
     torch.testing.assert_close(features @ features.T, expected, rtol=1e-3, atol=1e-3)
 
 
+def test_novelty_is_what_landmarks_leave_unexplained(tiny_kernel_model, tiny_pictures):
+    def novelty(image_embeds):
+        return tiny_kernel_model(**{**tiny_pictures, "image_embeds": image_embeds}).novelty
+
+    known = tiny_pictures["image_embeds"]
+    torch.testing.assert_close(novelty(known), torch.zeros(9), atol=1e-3, rtol=0)
+    torch.testing.assert_close(novelty(100 * known), torch.ones(9), atol=1e-3, rtol=0)
+    torch.testing.assert_close(novelty(torch.zeros_like(known)), torch.ones(9))
+    asked = known + 0.5 * known.roll(1, 0)
+    kernels, projection = tiny_kernel_model.pamela.kernels["image"], tiny_kernel_model.pamela.projections["image"]
+    rows, landmarks = projection(asked).double(), projection(known).double()
+    cross, gram = kernels._kernel(rows, landmarks), kernels._kernel(landmarks, landmarks)
+    expected = 1 - (cross @ torch.linalg.inv(gram) * cross).sum(1)
+    torch.testing.assert_close(novelty(asked).double(), expected, atol=1e-3, rtol=0)
+
+
+def test_without_kernels_novelty_is_unknown(tiny_model, tiny_pictures):
+    assert tiny_model(**tiny_pictures).novelty is None
+
+
 def test_head_without_prompt_scores_pictures_without_one(tiny_kernel_model, tiny_pictures):
     mixed = tiny_pictures["text_embeds"].clone()
     mixed[::2] = 0.0

@@ -105,9 +105,7 @@ def demographics_embeds(text: str, model: "PamelaForPersonalizedScoring", proces
     if model.taste is not None and (model.taste.demographics is None or not model.taste.demographics.weight.any()):
         typer.secho("In training, demographics told nothing of tastes: these are the population's scores.", err=True)
     tokens = processor(demographics=known)
-    embeds = model.get_text_embeds(
-        tokens["demographics_input_ids"], tokens["demographics_attention_mask"], "profile"
-    )
+    embeds = model.get_text_embeds(tokens["demographics_input_ids"], tokens["demographics_attention_mask"], "profile")
     return embeds.cpu()
 
 

@@ -9,6 +9,8 @@ A posterior model with kernel fusion, solved instead of stepped towards: a Gauss
 3. Learned directions: the covariance of tastes is re-estimated by a few steps of expectation maximisation on the same likelihood,
    held towards the prior of step 2, which is what lets people differ in ways in which no training person did. Its principal
    directions on the training pictures become the learned directions.
+   How unsure step 1 left the population score counts for one person like one more way to differ, so its covariance is added: to the
+   learned directions near the training pictures, to the free ones away from them, where the score is its prior mean.
 4. Demographics: the training people's tastes are regressed on what is known of them, if that predicts the tastes of people left out.
 """
 
@@ -108,6 +110,7 @@ def fit_closed_form(
     scales, noise = _fit_population_hyperparameters(features, blocks, means, effective, picture_set)
     variance = noise[picture_set] * effective.mean() / effective
     weights, bias = _solve_population(features * scales, means, variance)
+    unsure = _population_covariance(features, scales, variance)
     model.head.weight.copy_((scales * weights)[None])
     model.head.bias.fill_(bias)
     if model.head_without_prompt is not None:
@@ -126,13 +129,15 @@ def fit_closed_form(
     covariance = _fit_covariance(
         scaled, prior_std["bias"], prior_std["scale"], deviation, noise_std, people, means, counts
     )
-    directions = _principal_directions(covariance, scaled, model.config.num_learned_directions)
+    covariance = input_std[:, None] * covariance * input_std + unsure
+    directions = _principal_directions(covariance, features, model.config.num_learned_directions)
 
     taste = model.posterior_taste
     taste.directions.weight.zero_()
-    taste.directions.weight[: directions.shape[1]] = (input_std[:, None] * directions).T
-    spread = {"learned": 1.0, "free_image": prior_std.get("image", 0.0), "free_text": prior_std.get("text", 0.0)}
-    parts = {**prior_std, **spread}
+    taste.directions.weight[: directions.shape[1]] = directions.T
+    free = (input_std.square() + scales.square()).sqrt()
+    spread = {f"free_{name}": free[columns][0] for name, columns in blocks.items()}
+    parts: dict[str, float | Tensor] = {"learned": 1.0, "free_image": 0.0, "free_text": 0.0, **prior_std, **spread}
     # A part without variance would make its logarithm infinite.
     taste.log_prior_std.copy_(torch.tensor([max(float(parts[part]), 1e-4) for part in taste.parts]).log())
     taste.log_noise_std.copy_(noise_std.log().reshape(taste.log_noise_std.shape))
@@ -224,6 +229,13 @@ def _solve_population(scaled: Tensor, means: Tensor, variance: Tensor) -> tuple[
     bias = float(means.mean())
     gram = scaled @ scaled.T + torch.diag(variance)
     return scaled.T @ torch.linalg.solve(gram, means - bias), bias
+
+
+def _population_covariance(features: Tensor, scales: Tensor, variance: Tensor) -> Tensor:
+    """Posterior covariance `(M, M)` of the weights of [`_solve_population`], over features `(N, M)` that are not scaled."""
+    scaled = features * scales
+    explained = scaled.T @ torch.linalg.solve(scaled @ scaled.T + torch.diag(variance), scaled)
+    return torch.diag(scales.square()) - scales[:, None] * explained * scales
 
 
 def _out_of_fold(scaled: Tensor, means: Tensor, variance: Tensor, generator: torch.Generator) -> Tensor:
@@ -328,11 +340,11 @@ def _progress(steps: int, name: str) -> Iterable[int]:
     return tqdm(range(steps), desc=name, leave=False, disable=process_index() > 0)
 
 
-def _principal_directions(covariance: Tensor, scaled: Tensor, number: int) -> Tensor:
-    """`(M, <= number)`: the root of the covariance, along the directions in which training pictures vary most."""
+def _principal_directions(covariance: Tensor, features: Tensor, number: int) -> Tensor:
+    """`(M, <= number)`: the root of the covariance `(M, M)`, along the directions in which training pictures `(N, M)` vary most."""
     values, vectors = torch.linalg.eigh(covariance)
     root = vectors * values.clamp_min(0).sqrt()
-    _, _, directions = torch.linalg.svd(scaled @ root, full_matrices=False)
+    _, _, directions = torch.linalg.svd(features @ root, full_matrices=False)
     return root @ directions[:number].T
 
 

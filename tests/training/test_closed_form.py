@@ -76,6 +76,47 @@ def test_the_population_is_an_exact_gaussian_process_of_the_crowd(model, world, 
     assert np.corrcoef(found[100:], world.scores[:, 100:].mean(0))[0, 1] > 0.8
 
 
+def test_the_population_is_as_unsure_as_a_gaussian_process(model, world, train_ratings):
+    """Its weights' covariance, and beyond the landmarks the prior variance of every input, against the definition."""
+    pictures, place = np.unique(train_ratings.image, return_inverse=True)
+    means, counts = closed_form._crowd_means(closed_form._pad(train_ratings, place), len(pictures))
+    blocks = closed_form._input_blocks(model)
+    everything = np.arange(140)
+    given = inputs(world.embeddings, everything)
+    given["image_embeds"] = given["image_embeds"] * torch.linspace(0.5, 10, 140)[:, None]
+    pooled = model.pamela(**given).pooler_output.double().detach()
+    features = model.pamela(**inputs(world.embeddings, pictures)).pooler_output.double().detach()
+    scales, noise = closed_form._fit_population_hyperparameters(features, blocks, means, counts)
+    variance = noise * counts.mean() / counts
+
+    covariance = closed_form._population_covariance(features, scales, variance)
+    found = ((pooled @ covariance) * pooled).sum(1)
+    observed = torch.diag(variance).numpy()
+    cross, prior = 0.0, 0.0
+    for name, block in blocks.items():
+        weight = float(scales[block][0]) ** 2
+        found += weight * (1 - pooled[:, block].square().sum(1))
+        rated = getattr(world.embeddings, name)[pictures]
+        observed = observed + weight * rbf(model, name, rated, rated)
+        cross = cross + weight * rbf(model, name, given[f"{name}_embeds"], rated)
+        prior += weight
+    expected = prior - (cross * np.linalg.solve(observed, cross.T).T).sum(1)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_std_grows_away_from_the_training_pictures(model, world):
+    steps = [
+        model(**{**inputs(world.embeddings, np.arange(100)), "image_embeds": factor * world.embeddings.image[:100]})
+        for factor in (1.0, 1.5, 2.0, 3.0, 30.0)
+    ]
+    novelty, std = ([getattr(step, name).mean().item() for step in steps] for name in ("novelty", "std"))
+    assert novelty == sorted(novelty)
+    assert novelty[0] < 0.01
+    assert novelty[-1] > 0.9
+    assert std == sorted(std)
+    assert std[-1] > 1.2 * std[0]
+
+
 def test_the_fitted_hyperparameters_are_the_likeliest(model, world, train_ratings):
     pictures, place = np.unique(train_ratings.image, return_inverse=True)
     means, counts = closed_form._crowd_means(closed_form._pad(train_ratings, place), len(pictures))
