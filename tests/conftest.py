@@ -152,6 +152,20 @@ def write_taste_folder(folder, num_people=24, num_pictures=48):
     )
 
 
+@pytest.fixture(scope="session")
+def official_folder(taste_folder, tmp_path_factory):
+    """`taste_folder` as a publisher would have split it: nothing is known of new people but ratings of the pictures they are judged on."""
+    import shutil
+
+    from modeling_pamela.data.folder import DataFolder, data_configs, write_card
+
+    folder = tmp_path_factory.mktemp("official") / "data"
+    shutil.copytree(taste_folder.path, folder)
+    splits = ["train", "val_seen", "val_unseen", "test_seen", "test_unseen"]
+    write_card(folder, {**taste_folder.metadata, "configs": data_configs(splits, ["query"])})
+    return DataFolder(folder)
+
+
 SMALL = {"image_projection_dim": 6, "text_projection_dim": 4, "profile_projection_dim": 3}
 
 

@@ -5,14 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .evaluate import Protocol
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from matplotlib.figure import Figure
 
+    from ..data.folder import DataFolder
     from ..evaluation.methods import Methods
-    from ..evaluation.protocol import PersonalScorer
+    from ..evaluation.protocol import Case, PersonalScorer
     from ..evaluation.report import Report
 
 
@@ -31,6 +34,13 @@ TokenModel = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder of the reports.")]
 Context = Annotated[str, typer.Option(help='Ratings of a new person that may be seen: a number or "all".')]
+Contexts = Annotated[
+    Protocol | None,
+    typer.Option(
+        "--protocol",
+        help="Contexts from pictures outside of the split (where there are some, the default), or (the paper's) from the split itself.",
+    ),
+]
 
 
 @bench_app.command()
@@ -46,14 +56,16 @@ def table2(
         ),
     ] = None,
     context: Context = "15",
+    protocol: Contexts = None,
     out: Out = Path("bench"),
 ) -> None:
     """Rewards side by side, on single people and on picture means."""
     from ..evaluation.bench.table2 import rewards_report
     from ..evaluation.precomputed import TableScorer
-    from ..evaluation.protocol import PersonalScorer, unseen_cases
+    from ..evaluation.protocol import PersonalScorer
 
     methods, made_from = _methods(dataset, model, token_model)
+    test = _unseen(methods.folder, protocol, made_from)
     k = _size(context)
     tables = []
     for entry in scores or []:
@@ -72,7 +84,7 @@ def table2(
         if k != 0:
             scorers += [(methods.ridge(k), k), (methods.factorisation([k])[k], k)]
         scorers.append((methods.posterior, k))
-        return rewards_report(methods.folder, scorers, unseen_cases(methods.folder, "test_unseen")), None
+        return rewards_report(methods.folder, scorers, test), None
 
     _show(out, "table2", {**made_from, "context": context}, compute)
 
@@ -84,6 +96,7 @@ def table3(
     ],
     recipe: Annotated[str, typer.Option(help="What is trained for each row; see pamela train.")] = "posterior",
     context: Context = "15",
+    protocol: Contexts = None,
     out: Out = Path("bench"),
 ) -> None:
     """Inputs left out: trains one model for each row and data set."""
@@ -106,22 +119,37 @@ def table3(
         config = chosen.config(rating_scale=list(folder.rating_scale), **fields)
         return train(folder, config, directory, resume=True, **chosen.training())
 
-    made_from = {"data": [data_fingerprint(folder) for folder in folders], "recipe": recipe, "context": k}
-    _show(out, "table3", made_from, lambda: ablation_report(folders, train_one, out / "models" / recipe, k))
+    made_from = {
+        "data": [data_fingerprint(folder) for folder in folders],
+        "recipe": recipe,
+        "context": k,
+        "protocol": [_contexts(folder, protocol) for folder in folders],
+    }
+    _show(
+        out,
+        "table3",
+        made_from,
+        lambda: ablation_report(folders, train_one, out / "models" / recipe, k, _value(protocol)),
+    )
 
 
 @bench_app.command()
-def table4(dataset: Dataset, model: Model, token_model: TokenModel = None, out: Out = Path("bench")) -> None:
+def table4(
+    dataset: Dataset,
+    model: Model,
+    token_model: TokenModel = None,
+    protocol: Contexts = None,
+    out: Out = Path("bench"),
+) -> None:
     """Context size, neighbours and temperature: all on validation, the chosen ones on test."""
     from ..evaluation.bench.table4 import grid_report
     from ..evaluation.methods import VALIDATION_DRAWS
     from ..evaluation.protocol import unseen_cases
 
     methods, made_from = _methods(dataset, model, token_model)
-    validation = unseen_cases(methods.folder, "val_unseen", max_draws=VALIDATION_DRAWS)
-    _show(
-        out, "table4", made_from, lambda: grid_report(methods, validation, unseen_cases(methods.folder, "test_unseen"))
-    )
+    test = _unseen(methods.folder, protocol, made_from)
+    validation = unseen_cases(methods.folder, "val_unseen", _value(protocol), VALIDATION_DRAWS)
+    _show(out, "table4", made_from, lambda: grid_report(methods, validation, test))
 
 
 @bench_app.command()
@@ -130,17 +158,17 @@ def fig11(
     model: Model,
     token_model: TokenModel = None,
     context: Context = "15",
+    protocol: Contexts = None,
     out: Out = Path("bench"),
 ) -> None:
     """Pairwise accuracy against the tie margin."""
     from ..evaluation.bench.margins import margin_report
-    from ..evaluation.protocol import unseen_cases
 
     methods, made_from = _methods(dataset, model, token_model)
+    test = _unseen(methods.folder, protocol, made_from)
     scorers = _models(methods)
-    cases = unseen_cases(methods.folder, "test_unseen")
     k = _size(context)
-    _show(out, "fig11", {**made_from, "context": context}, lambda: margin_report(scorers, cases, k))
+    _show(out, "fig11", {**made_from, "context": context}, lambda: margin_report(scorers, test, k))
 
 
 @bench_app.command()
@@ -149,6 +177,7 @@ def diverging(
     model: Model,
     token_model: TokenModel = None,
     context: Context = "15",
+    protocol: Contexts = None,
     out: Out = Path("bench"),
     pictures: Annotated[
         bool, typer.Option(help="Also write fig10.html, a page of such pairs with the pictures inside.")
@@ -156,18 +185,16 @@ def diverging(
 ) -> None:
     """Pairs on which two people disagree."""
     from ..evaluation.bench.diverging import diverging_report, write_conflicts
-    from ..evaluation.protocol import seen_cases, unseen_cases
+    from ..evaluation.protocol import seen_cases
 
     methods, made_from = _methods(dataset, model, token_model)
+    test = _unseen(methods.folder, protocol, made_from)
     k = _size(context)
     scorers = _models(methods)
-    cases = {
-        "test_seen": seen_cases(methods.folder, "test_seen"),
-        "test_unseen": unseen_cases(methods.folder, "test_unseen"),
-    }
+    cases = {"test_seen": seen_cases(methods.folder, "test_seen"), "test_unseen": test}
     _show(out, "diverging", {**made_from, "context": context}, lambda: (diverging_report(scorers, cases, k), None))
     if pictures:
-        page = write_conflicts(out / "fig10.html", methods.folder, methods.posterior, cases["test_unseen"], k)
+        page = write_conflicts(out / "fig10.html", methods.folder, methods.posterior, test, k)
         typer.echo(f"Written to {page}")
 
 
@@ -208,6 +235,24 @@ def _methods(dataset: Path, model: Path, token_model: Path | None) -> "tuple[Met
         "token model": token.fingerprint(),
     }
     return methods, made_from
+
+
+def _unseen(folder: "DataFolder", protocol: Protocol | None, made_from: dict[str, object]) -> "list[Case]":
+    """The test cases; the protocol that they are of becomes part of what a report is made from."""
+    from ..evaluation.protocol import unseen_cases
+
+    made_from["protocol"] = _contexts(folder, protocol)
+    return unseen_cases(folder, "test_unseen", _value(protocol))
+
+
+def _contexts(folder: "DataFolder", protocol: Protocol | None) -> str:
+    from ..evaluation.protocol import usual_protocol
+
+    return _value(protocol) or usual_protocol(folder, "test_unseen")
+
+
+def _value(protocol: Protocol | None) -> str | None:
+    return protocol.value if protocol else None
 
 
 def _models(methods: "Methods") -> "list[PersonalScorer]":

@@ -56,7 +56,6 @@ def evaluate(
     from ..data.files import atomic_write
     from ..data.folder import DataFolder
     from ..evaluation.comparison import compare, markdown_table, summarise
-    from ..evaluation.protocol import usual_protocol
     from ..taste.profile import ProfileError
     from .baseline import token_baseline
     from .checkpoint import load_checkpoint
@@ -70,7 +69,7 @@ def evaluate(
     for dataset, folder in zip(datasets, folders, strict=True):
         beside = token_model or token_baseline(folder, Path(model), posterior.config, prompts)
         token = load_checkpoint(beside, device, dtype)
-        chosen = protocol.value if protocol else usual_protocol(folder, split.value)
+        chosen = protocol.value if protocol else None
         results = compare(folder, posterior, token, split.value, sizes, chosen, prompts)
         rows = every[str(dataset)] = summarise([results])
         people = len(results[0].people)

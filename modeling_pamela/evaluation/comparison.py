@@ -42,7 +42,7 @@ def compare(
     token_model: PamelaForPersonalizedScoring | None = None,
     split: str = "test_unseen",
     contexts: Sequence[int | None] = (15,),
-    protocol: str = "train",
+    protocol: str | None = None,
     with_prompts: bool = True,
 ) -> list[Result]:
     """
@@ -57,7 +57,7 @@ def compare(
         token_model ([`PamelaForPersonalizedScoring`], *optional*): The paper's model, trained on the same split.
         split (`str`): `test_unseen` or `val_unseen`; or `test_seen`, `val_seen`, where a person's context is their training ratings.
         contexts (sequence of `int` or `None`): Context sizes; `None` is all of a person's context.
-        protocol (`"train"` or `"query"`): See [`~modeling_pamela.evaluation.protocol.unseen_cases`].
+        protocol (`"train"` or `"query"`, *optional*): See [`~modeling_pamela.evaluation.protocol.unseen_cases`].
         with_prompts (`bool`): Whether the methods may see prompts.
 
     Returns:

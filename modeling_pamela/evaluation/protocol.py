@@ -117,20 +117,23 @@ class Scores:
     skipped: int
 
 
-def unseen_cases(folder: DataFolder, split: str, protocol: str = "train", max_draws: int | None = None) -> list[Case]:
+def unseen_cases(
+    folder: DataFolder, split: str, protocol: str | None = None, max_draws: int | None = None
+) -> list[Case]:
     """
     The fixed cases of new people.
 
     Args:
         folder ([`DataFolder`]): A split data folder.
         split (`"val_unseen"` or `"test_unseen"`): Whose ratings are the queries.
-        protocol (`"train"` or `"query"`): Context from pictures outside of the queries' pictures, or (the paper's) from the
-            query split itself.
+        protocol (`"train"` or `"query"`, *optional*): Context from pictures outside of the queries' pictures, or (the paper's) from the
+            query split itself; by default [`usual_protocol`].
         max_draws (`int`, *optional*): Only the first so many draws of each person.
 
     Raises:
         DataError: The folder has no contexts for this split; run `pamela data split`.
     """
+    protocol = protocol or usual_protocol(folder, split)
     draws = folder.contexts(protocol, split)
     if not draws:
         raise DataError(f"{folder.path} has no {protocol!r} contexts for {split!r}. Run `pamela data split` first.")
@@ -163,7 +166,7 @@ def validation_cases(folder: DataFolder | JointFolder, max_draws: int | None = N
     """The cases of `val_unseen` of every data set of a folder, in the folder's rows of people and pictures."""
     every = []
     for member in members(folder):
-        cases = unseen_cases(member.folder, "val_unseen", usual_protocol(member.folder, "val_unseen"), max_draws)
+        cases = unseen_cases(member.folder, "val_unseen", max_draws=max_draws)
         every.append([_shifted(case, member) for case in cases])
     return every
 

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 from modeling_pamela.cli.bench import bench_app
 from modeling_pamela.data.files import DataError
 from modeling_pamela.evaluation import factorisation, methods
+from modeling_pamela.evaluation.bench import table4
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -46,6 +47,28 @@ def test_precomputed_scores_stand_in_the_table_of_rewards(taste_folder, checkpoi
     assert run.exit_code == 0, run.output
     assert "| my reward | 0 |" in run.output
     assert "| HPSv3 |" in run.output
+
+
+@pytest.mark.parametrize("table", ["table2", "table4", "fig11", "diverging"])
+def test_a_published_split_has_contexts_from_its_own_pictures(
+    official_folder, checkpoints, tmp_path, monkeypatch, table
+):
+    monkeypatch.setattr(methods, "RIDGE_BANDWIDTHS", (None,))
+    monkeypatch.setattr(factorisation, "RANKS", (4,))
+    monkeypatch.setattr(table4, "CONTEXTS", (5, 15))
+    run = invoke(table, official_folder.path, *checkpoints, "--out", tmp_path)
+    assert run.exit_code == 0, run.output
+    assert "protocol query" in run.output
+
+
+def test_either_kind_of_contexts_may_be_asked_for(taste_folder, official_folder, checkpoints, tmp_path):
+    usual = invoke("fig11", taste_folder.path, *checkpoints, "--out", tmp_path / "usual")
+    query = invoke("fig11", taste_folder.path, *checkpoints, "--out", tmp_path / "query", "--protocol", "query")
+    assert "protocol train" in usual.output
+    assert "protocol query" in query.output
+    assert usual.output.splitlines()[:12] != query.output.splitlines()[:12]
+    with pytest.raises(DataError, match="no contexts split 'train'"):
+        invoke("fig11", official_folder.path, *checkpoints, "--out", tmp_path, "--protocol", "train")
 
 
 def test_bad_options(taste_folder, checkpoints, tmp_path):

@@ -39,6 +39,7 @@ def ablation_report(
     train: Callable[[DataFolder, dict[str, bool], Path], PamelaForPersonalizedScoring],
     work: Path,
     k: int = 15,
+    protocol: str | None = None,
 ) -> tuple[Report, "Figure"]:
     """
     Accuracy on training people and on new people with k ratings, averaged over data sets, as inputs are left out.
@@ -49,6 +50,7 @@ def ablation_report(
             none from before.
         work (`Path`): Where the models are kept.
         k (`int`): Ratings of a new person that are seen.
+        protocol (`str`, *optional*): Of contexts, see [`~modeling_pamela.evaluation.protocol.unseen_cases`].
     """
     rows: list[dict[str, Any]] = []
     jobs = [(name, fields, index) for name, fields in ABLATIONS.items() for index in range(len(folders))]
@@ -63,7 +65,7 @@ def ablation_report(
         scorer = _scorer(model, folder, model.config)
         names = np.char.add(f"{index} ", np.array(folder.user_ids))
         seen = evaluate_scorer(scorer, seen_cases(folder, "test_seen"), None)
-        unseen = evaluate_scorer(scorer, unseen_cases(folder, "test_unseen"), k)
+        unseen = evaluate_scorer(scorer, unseen_cases(folder, "test_unseen", protocol), k)
         found[name].append((seen.srocc, names[seen.users], unseen.srocc, names[unseen.users]))
     for name, results in found.items():
         seen_interval, unseen_interval = (_over_sets(results, place) for place in (0, 2))
