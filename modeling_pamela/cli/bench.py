@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .evaluate import Protocol
+from .train import parse_setting
 
 
 if TYPE_CHECKING:
@@ -95,6 +96,12 @@ def table3(
         list[Path], typer.Argument(help="Data folders, split and embedded; the table averages over them.")
     ],
     recipe: Annotated[str, typer.Option(help="What is trained for each row; see pamela train.")] = "posterior",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="FIELD=VALUE", help="Another value for a field of PamelaConfig, in all rows. Repeatable."
+        ),
+    ] = None,
     context: Context = "15",
     protocol: Contexts = None,
     out: Out = Path("bench"),
@@ -109,6 +116,7 @@ def table3(
 
     if recipe not in RECIPES:
         raise typer.BadParameter(f"--recipe {recipe}: expected one of {', '.join(RECIPES)}.")
+    settings = dict(parse_setting(text) for text in set_ or [])
     k = _size(context)
     if k is None:
         raise typer.BadParameter('--context: the table needs a number of ratings, not "all".')
@@ -116,20 +124,23 @@ def table3(
 
     def train_one(folder: DataFolder, fields: dict[str, bool], directory: Path) -> PamelaForPersonalizedScoring:
         chosen = RECIPES[recipe]
-        config = chosen.config(rating_scale=list(folder.rating_scale), **fields)
+        config = chosen.config(**{"rating_scale": list(folder.rating_scale), **settings, **fields})
         return train(folder, config, directory, resume=True, **chosen.training())
 
     made_from = {
         "data": [data_fingerprint(folder) for folder in folders],
         "recipe": recipe,
+        "set": settings,
         "context": k,
         "protocol": [_contexts(folder, protocol) for folder in folders],
     }
+    # Models of other settings are others.
+    work = out / "models" / "-".join([recipe, *([_short(settings)] if settings else [])])
     _show(
         out,
         "table3",
         made_from,
-        lambda: ablation_report(folders, train_one, out / "models" / recipe, k, _value(protocol)),
+        lambda: ablation_report(folders, train_one, work, k, _value(protocol)),
     )
 
 
@@ -266,6 +277,13 @@ def _size(text: str) -> int | None:
     if not text.isdigit():
         raise typer.BadParameter(f'--context {text}: expected a number of ratings or "all".')
     return int(text)
+
+
+def _short(settings: dict[str, object]) -> str:
+    import hashlib
+    import json
+
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _digest(file: Path) -> str:

@@ -15,6 +15,7 @@ from .embed import embed
 from .evaluate import evaluate
 from .profile import profile_app
 from .rank import rank
+from .reproduce import reproduce
 from .score import score
 from .train import train
 
@@ -51,4 +52,5 @@ app.command()(score)
 app.command()(rank)
 app.add_typer(profile_app, name="profile")
 app.command()(evaluate)
+app.command()(reproduce)
 app.command()(demo)

@@ -71,7 +71,7 @@ def train(
     if save_profiles and isinstance(folder, JointFolder):
         raise typer.BadParameter("--save-profiles: a profile is of one data set; train on one to save its people's.")
     chosen = RECIPES[recipe.value]
-    fields = {"rating_scale": list(folder.rating_scale), **dict(_parse_setting(text) for text in set_ or [])}
+    fields = {"rating_scale": list(folder.rating_scale), **dict(parse_setting(text) for text in set_ or [])}
     try:
         config = chosen.config(**fields)
     except StrictDataclassError as error:
@@ -122,7 +122,7 @@ def _numbers(text: str | None, number: int) -> list[float] | None:
     return values
 
 
-def _parse_setting(text: str) -> tuple[str, Any]:
+def parse_setting(text: str) -> tuple[str, Any]:
     import json
 
     from ..configuration_pamela import PamelaConfig
