@@ -76,6 +76,14 @@ def split(
         str | None,
         typer.Option(metavar="COLUMN", help="Column of the ratings that holds their split.", show_default=False),
     ] = None,
+    leave_out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN=VALUE",
+            help="All pictures with this value are test pictures, and no others: a theme that no model will have seen.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that stands at --out.")] = False,
 ) -> None:
     """
@@ -100,6 +108,7 @@ def split(
         users_from=users_from,
         pictures_from=pictures_from,
         ratings_from=ratings_from,
+        leave_out=leave_out,
     )
     summary = split_folder(folder, options, out, overwrite)
     typer.echo(summary)

@@ -45,6 +45,14 @@ def evaluate(
             help="A token checkpoint trained on the same split. Without it one is trained, once, beside the model."
         ),
     ] = None,
+    cross: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Judge across data sets: the data folder that the model was trained on, which has no picture in common with these.",
+            show_default=False,
+        ),
+    ] = None,
     prompts: Annotated[bool, typer.Option(help="Let the methods see the prompts.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the rows to this file.")] = None,
     device: Device = "cpu",
@@ -60,6 +68,9 @@ def evaluate(
     from .baseline import token_baseline
     from .checkpoint import load_checkpoint
 
+    if cross is not None and token_model is not None:
+        raise typer.BadParameter("--cross: a token model knows nobody of another data set; leave --token-model out.")
+    trained_on = None if cross is None else DataFolder(cross)
     folders = [DataFolder(dataset) for dataset in datasets]
     posterior = load_checkpoint(model, device, dtype)
     if posterior.taste is None:
@@ -67,10 +78,12 @@ def evaluate(
     sizes = [_size(text) for text in context or ["15"]]
     every = {}
     for dataset, folder in zip(datasets, folders, strict=True):
-        beside = token_model or token_baseline(folder, Path(model), posterior.config, prompts)
-        token = load_checkpoint(beside, device, dtype)
+        token = None
+        if trained_on is None:
+            beside = token_model or token_baseline(folder, Path(model), posterior.config, prompts)
+            token = load_checkpoint(beside, device, dtype)
         chosen = protocol.value if protocol else None
-        results = compare(folder, posterior, token, split.value, sizes, chosen, prompts)
+        results = compare(folder, posterior, token, split.value, sizes, chosen, prompts, trained_on)
         rows = every[str(dataset)] = summarise([results])
         people = len(results[0].people)
         typer.echo(f"{dataset}, {split.value}: {people} people, {results[0].scores.skipped} without a value\n")

@@ -87,6 +87,9 @@ class SplitOptions:
         draws (`int`): Context draws per protocol, split and person.
         max_query_context (`int`): Ratings taken from the query split as context in the protocol `query`.
         min_queries (`int`): A person who would keep fewer queries gets no contexts.
+        leave_out (`str`, *optional*):
+            `"COLUMN=VALUE"`: all pictures with this value, and no others, are test pictures, so that a model never saw their kind. People are
+            then known by some of these (contexts of protocol `query`) or by others only (`train`). `test_pictures` is not used.
         users_from, pictures_from (`str`, *optional*):
             Column of the people or pictures that says their part; `test_*` is not used then, nor `val_*` if the column has a `val`.
         ratings_from (`str`, *optional*): Column of the ratings that says their split; no size is used then.
@@ -104,6 +107,7 @@ class SplitOptions:
     users_from: str | None = None
     pictures_from: str | None = None
     ratings_from: str | None = None
+    leave_out: str | None = None
 
 
 @dataclass(frozen=True)
@@ -150,9 +154,13 @@ def split_folder(
         [`SplitSummary`]
 
     Raises:
-        SplitError: The sizes do not fit the data set, or a split that was asked for would be empty.
+        SplitError: The sizes do not fit the data set, a split that was asked for would be empty, or options exclude each other.
         DataFolderError: `folder` is no data set, or `out` is taken.
     """
+    if options.leave_out is not None and (options.pictures_from or options.ratings_from):
+        raise SplitError(
+            "What is left out decides which pictures are test pictures; so do pictures_from and ratings_from. Give one."
+        )
     data = DataFolder(folder)
     source = data.path.resolve()
     target = source if out is None else Path(out).resolve()
@@ -282,6 +290,9 @@ def _part_pictures(data: DataFolder, content: np.ndarray, rated: np.ndarray, opt
         named = _parts_from(data.images, options.pictures_from, "pictures")
         np.maximum.at(part, content, named)  # one picture under two names is as held out as the more held-out
         sizes = 0, 0 if (named == 1).any() else options.val_pictures
+    elif options.leave_out is not None:
+        np.maximum.at(part, content, 2 * _is_left_out(data, options.leave_out))
+        sizes = 0, options.val_pictures
     groups = np.zeros(len(content), dtype=np.int64)
     names = ["The set of pictures with ratings"]
     if options.group is not None:
@@ -308,6 +319,22 @@ def _part_pictures(data: DataFolder, content: np.ndarray, rated: np.ndarray, opt
         )
         part[test], part[val] = 2, 1
     return part[content]
+
+
+def _is_left_out(data: DataFolder, text: str) -> np.ndarray:
+    """Which pictures have the value: bool, one a row of `images`."""
+    column, _, value = text.partition("=")
+    if column not in data.images.column_names:
+        raise SplitError(
+            f"leave_out is {text!r}; expected COLUMN=VALUE, with a column of the pictures: {data.images.column_names}."
+        )
+    values = data.images[column].cast(pa.string())
+    chosen = pc.fill_null(pc.equal(values, value), False).to_numpy()
+    if not chosen.any():
+        raise SplitError(
+            f"No picture has {text!r}; {column!r} holds {sorted(map(str, pc.unique(values).to_pylist()))[:20]}."
+        )
+    return chosen
 
 
 def _published_cells(table: pa.Table, column: str) -> np.ndarray:

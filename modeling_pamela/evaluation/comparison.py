@@ -44,6 +44,7 @@ def compare(
     contexts: Sequence[int | None] = (15,),
     protocol: str | None = None,
     with_prompts: bool = True,
+    trained_on: DataFolder | None = None,
 ) -> list[Result]:
     """
     Evaluate a posterior model, its population score alone, with a ridge on a person's residuals and with a matrix factorisation of them, a token
@@ -59,6 +60,7 @@ def compare(
         contexts (sequence of `int` or `None`): Context sizes; `None` is all of a person's context.
         protocol (`"train"` or `"query"`, *optional*): See [`~modeling_pamela.evaluation.protocol.unseen_cases`].
         with_prompts (`bool`): Whether the methods may see prompts.
+        trained_on ([`DataFolder`], *optional*): Another data set, to judge across data sets; see [`~modeling_pamela.evaluation.methods.Methods`].
 
     Returns:
         list of [`Result`]
@@ -66,7 +68,7 @@ def compare(
     Raises:
         DataError: A model was trained on another split.
     """
-    methods = Methods(folder, model, token_model, with_prompts)
+    methods = Methods(folder, model, token_model, with_prompts, trained_on)
     seen = split.endswith("_seen")
     cases = seen_cases(folder, split) if seen else unseen_cases(folder, split, protocol)
     contexts = [None] if seen else contexts

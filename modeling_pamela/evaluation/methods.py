@@ -36,9 +36,12 @@ class Methods:
         model ([`PamelaForPersonalizedScoring`]): A posterior model.
         token_model ([`PamelaForPersonalizedScoring`], *optional*): The paper's model, trained on the same split.
         with_prompts (`bool`): Whether the methods may see prompts.
+        trained_on ([`~modeling_pamela.data.folder.DataFolder`], *optional*):
+            Another data set, that the posterior model was trained on: it is then judged across data sets, without a token model, whose
+            people would be strangers here. People of two data sets are never taken for the same ones; a common picture is an error.
 
     Raises:
-        DataError: A model was trained on another split.
+        DataError: A model was trained on another split, or not on `trained_on`, or that has a picture in common with the folder.
     """
 
     def __init__(
@@ -47,18 +50,22 @@ class Methods:
         model: PamelaForPersonalizedScoring,
         token_model: PamelaForPersonalizedScoring | None = None,
         with_prompts: bool = True,
+        trained_on: DataFolder | None = None,
     ) -> None:
+        if trained_on is not None:
+            _check_across(folder, model, token_model, trained_on)
         for judged in (model, token_model):
-            if judged is not None and _data_set(judged, folder) is None:
+            if trained_on is None and judged is not None and _data_set(judged, folder) is None:
                 raise DataError(
                     f"A model was trained on another split than that of {folder.path}, so it may have seen what it would be tested on. "
-                    "Train it on this split, or evaluate on the folder it was trained on."
+                    "Train it on this split, or evaluate on the folder it was trained on; to judge it on another data set, say which one it was "
+                    "trained on (`pamela evaluate --cross`)."
                 )
         self.folder, self.model, self.token_model = folder, model, token_model
         self.embeddings: FolderEmbeddings = read_embeddings(folder, model.config)
         if not with_prompts:
             self.embeddings = replace(self.embeddings, text=torch.zeros_like(self.embeddings.text))
-        self.data_set = _data_set(model, folder) or 0
+        self.data_set = _data_set(model, trained_on or folder) or 0
         self._ridges: dict[int | None, ResidualRidge] = {}
         self._factorisations: dict[int | None, MatrixFactorisation] = {}
 
@@ -120,6 +127,24 @@ class Methods:
                 projected = self.model.pamela.projections[name](embeds.to(self.model.device)).double().cpu().numpy()
                 columns.append(projected / projected.shape[1] ** 0.5)
         return np.concatenate(columns, axis=1)
+
+
+def _check_across(
+    folder: DataFolder,
+    model: PamelaForPersonalizedScoring,
+    token_model: PamelaForPersonalizedScoring | None,
+    trained_on: DataFolder,
+) -> None:
+    if token_model is not None:
+        raise DataError("A token model knows nobody of another data set. Leave it out.")
+    if _data_set(model, trained_on) is None:
+        raise DataError(f"The model was not trained on the split of {trained_on.path}.")
+    common = set(folder.images["sha256"].to_pylist()) & set(trained_on.images["sha256"].to_pylist())
+    if common:
+        raise DataError(
+            f"{folder.path} and {trained_on.path}, which the model was trained on, have {len(common)} pictures in common. Choose data "
+            "sets without common pictures."
+        )
 
 
 def _data_set(model: PamelaForPersonalizedScoring, folder: DataFolder) -> int | None:

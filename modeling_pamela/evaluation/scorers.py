@@ -63,6 +63,8 @@ class PosteriorScorer:
         with_demographics: bool = True,
         data_set: np.ndarray | int = 0,
     ) -> None:
+        if not with_demographics:
+            self.name = "posterior without demographics"
         self.scales = RatingScales(model, len(embeddings.demographics), data_set)
         was_training = model.training
         model.eval()

@@ -369,3 +369,39 @@ def test_published_splits_of_the_ratings(tmp_path):
     assert len(split.contexts("query", "val_unseen")) == 2 * 2
     with pytest.raises(SplitError, match="The ratings have no column 'which'"):
         split_folder(folder, SplitOptions(3, ratings_from="which"))
+
+
+def test_a_theme_is_left_out(tmp_path):
+    rated = np.random.default_rng(0).random((12, 30)) < 0.9
+    # Picture 29 has the same bytes as one of the theme.
+    sha256 = [f"{p:064x}" for p in range(29)] + [f"{0:064x}"]
+    folder = make_folder(tmp_path / "data", rated, sha256, ["theme"] * 10 + ["other"] * 15 + [None] * 5)
+    split_folder(folder, changed(group=None, val_pictures=5, leave_out="set=theme"), tmp_path / "split")
+    data = DataFolder(tmp_path / "split")
+    theme = {*range(10), 29}
+    for split in data.splits:
+        images = set(data.ratings(split).image.tolist())
+        if split in ("test_seen", "test_unseen"):
+            assert images == theme
+        elif split != "reserve":
+            assert not images & theme
+    # A person is known by pictures of the theme, or by others.
+    row_of = {
+        int(r): int(i) for r, i in zip(*(lambda r: (r.rating_id, r.image))(data.ratings(*data.splits)), strict=True)
+    }
+    for protocol, inside in (("query", True), ("train", False)):
+        for draw in data.contexts(protocol, "test_unseen"):
+            assert {row_of[int(rating)] in theme for rating in draw.rating_ids} == {inside}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"leave_out": "colour=red"}, "expected COLUMN=VALUE"),
+        ({"leave_out": "set=none of them"}, "No picture has 'set=none of them'"),
+        ({"leave_out": "set=a", "pictures_from": "set"}, "Give one"),
+    ],
+)
+def test_what_cannot_be_left_out(folder, options, message):
+    with pytest.raises(SplitError, match=message):
+        split_folder(folder, changed(**options))

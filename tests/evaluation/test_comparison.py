@@ -1,21 +1,28 @@
 """Several methods on the same people, and their table."""
 
 import copy
+import hashlib
+import shutil
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy.stats import spearmanr
 
 from modeling_pamela import PamelaForPersonalizedScoring
-from modeling_pamela.data.embed import read_embeddings
+from modeling_pamela.data.embed import bind_encoders, read_embeddings
 from modeling_pamela.data.files import DataError
+from modeling_pamela.data.folder import DataFolder
+from modeling_pamela.data.store import EmbeddingStore
 from modeling_pamela.encoders_pamela import EncoderError
 from modeling_pamela.evaluation import factorisation, methods
 from modeling_pamela.evaluation.comparison import Result, compare, markdown_table, summarise
 from modeling_pamela.evaluation.protocol import Scores, evaluate_scorer, unseen_cases
 from modeling_pamela.evaluation.scorers import PosteriorScorer
+from modeling_pamela.training.recipes import RECIPES
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -62,6 +69,42 @@ def test_a_result_is_what_its_scorer_scores(taste_folder, posterior, results):
     (found,) = (result for result in results if (result.method, result.k) == ("posterior", 15))
     np.testing.assert_array_equal(found.scores.srocc, expected.srocc)
     assert [taste_folder.user_ids[row] for row in expected.users] == found.people.tolist()
+
+
+@pytest.fixture(scope="module")
+def elsewhere(taste_folder, tmp_path_factory):
+    """The same ratings of other pictures, as far as anybody can tell: a data set that the model was not trained on."""
+    folder = tmp_path_factory.mktemp("elsewhere") / "data"
+    shutil.copytree(taste_folder.path, folder)
+    for file in (folder / "images").iterdir():
+        table = pq.read_table(file)
+        names = pa.array([hashlib.sha256(name.encode()).hexdigest() for name in table["sha256"].to_pylist()])
+        pq.write_table(table.set_column(table.column_names.index("sha256"), "sha256", names), file)
+    file = folder / "ratings" / "train.parquet"
+    pq.write_table(pq.read_table(file).slice(1), file)
+    data, config = DataFolder(folder), RECIPES["posterior"].config()
+    fingerprint = bind_encoders(config)["image"]
+    old = EmbeddingStore(folder, fingerprint, "image").get(taste_folder.images["sha256"].to_pylist())
+    EmbeddingStore(folder, fingerprint, "image").add(data.images["sha256"].to_pylist(), old)
+    return data
+
+
+def test_across_data_sets(taste_folder, elsewhere, posterior, token, results, quick):
+    model = copy.deepcopy(posterior)
+    model.config.training_split = taste_folder.split_fingerprint()
+    with pytest.raises(DataError, match="evaluate --cross"):
+        compare(elsewhere, model)
+    found = compare(elsewhere, model, contexts=(15,), trained_on=taste_folder)
+    # As it has the same pictures and people in truth, the model is as right there as at home.
+    (there,) = (result.scores.srocc for result in found if result.method == "posterior")
+    (home,) = (result.scores.srocc for result in results if (result.method, result.k) == ("posterior", 15))
+    np.testing.assert_allclose(there, home, atol=1e-5)
+    with pytest.raises(DataError, match="not trained on the split"):
+        compare(taste_folder, model, trained_on=elsewhere)
+    with pytest.raises(DataError, match="48 pictures in common"):
+        compare(taste_folder, model, trained_on=taste_folder)
+    with pytest.raises(DataError, match="knows nobody"):
+        compare(elsewhere, model, token, trained_on=taste_folder)
 
 
 def test_nothing_known_of_a_person_is_the_population_unless_demographics_say_more(results):
