@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..data.folder import DataFolder
+    from ..evaluation.ceilings import RetestCeiling
     from ..evaluation.methods import Methods
     from ..evaluation.protocol import Case, PersonalScorer
     from ..evaluation.report import Report
@@ -44,6 +45,37 @@ Contexts = Annotated[
 ]
 
 
+Retest = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV of people who rated pictures again (user_id, image_id, rating, repetition), for the noise ceiling.",
+        show_default=False,
+    ),
+]
+
+
+@bench_app.command()
+def methods(
+    dataset: Dataset,
+    model: Model,
+    token_model: TokenModel = None,
+    retest: Retest = None,
+    context: Context = "15",
+    protocol: Contexts = None,
+    out: Out = Path("bench"),
+) -> None:
+    """Every method with the same draws, between the per-user mean and the ceilings."""
+    from ..evaluation.bench.methods import methods_report
+
+    known, made_from = _methods(dataset, model, token_model)
+    test = _unseen(known.folder, protocol, made_from)
+    k = _size(context)
+    if k == 0:
+        raise typer.BadParameter("--context: the table needs at least one rating of a person.")
+    ceiling = _ceiling(retest, made_from)
+    _show(out, "methods", {**made_from, "context": context}, lambda: methods_report(known, test, k, ceiling))
+
+
 @bench_app.command()
 def table2(
     dataset: Dataset,
@@ -56,6 +88,7 @@ def table2(
             help="Precomputed scores of another reward: CSV or Parquet with image_id, score and perhaps user_id. Repeatable.",
         ),
     ] = None,
+    retest: Retest = None,
     context: Context = "15",
     protocol: Contexts = None,
     out: Out = Path("bench"),
@@ -75,6 +108,7 @@ def table2(
             raise typer.BadParameter(f"--scores {entry}: expected NAME=FILE.")
         tables.append(TableScorer(file, methods.folder, name))
         made_from[name] = _digest(Path(file))
+    ceiling = _ceiling(retest, made_from)
 
     def compute() -> "tuple[Report, None]":
         scorers: list[tuple[PersonalScorer, int | None]] = [(methods.oracle, 0)]
@@ -85,7 +119,7 @@ def table2(
         if k != 0:
             scorers += [(methods.ridge(k), k), (methods.factorisation([k])[k], k)]
         scorers.append((methods.posterior, k))
-        return rewards_report(methods.folder, scorers, test), None
+        return rewards_report(methods.folder, scorers, test, ceiling), None
 
     _show(out, "table2", {**made_from, "context": context}, compute)
 
@@ -254,6 +288,16 @@ def _unseen(folder: "DataFolder", protocol: Protocol | None, made_from: dict[str
 
     made_from["protocol"] = _contexts(folder, protocol)
     return unseen_cases(folder, "test_unseen", _value(protocol))
+
+
+def _ceiling(retest: Path | None, made_from: dict[str, object]) -> "RetestCeiling | None":
+    from ..evaluation.ceilings import read_retest
+
+    if retest is None:
+        return None
+    ceiling = read_retest(retest)
+    made_from["retest"] = _digest(retest)
+    return ceiling
 
 
 def _contexts(folder: "DataFolder", protocol: Protocol | None) -> str:

@@ -10,7 +10,7 @@ from .protocol import Case, Evidence, evaluate_scorer
 from .rows import finite_array, round_off
 
 
-__all__ = ["PENALTIES", "CrowdOracle", "ResidualRidge", "residual_ridge", "tune_residual_ridge"]
+__all__ = ["PENALTIES", "CrowdOracle", "ResidualRidge", "UserMean", "residual_ridge", "tune_residual_ridge"]
 
 # Half decades; for features whose rows have a mean squared norm of about 1.
 PENALTIES = tuple(float(10.0**exponent) for exponent in np.arange(-2, 4.5, 0.5))
@@ -137,6 +137,24 @@ def tune_residual_ridge(
             f"{len(cases)}."
         )
     return max(candidates, key=lambda ridge: evaluate_scorer(ridge, cases, k).srocc.mean())
+
+
+@dataclass(frozen=True)
+class UserMean:
+    """
+    The mean of a person's ratings for every picture, as a [`PersonalScorer`]: it knows the level and no order, so its SROCC is 0.
+
+    Attributes:
+        mean (`float`): Of the training ratings, for who gave none.
+    """
+
+    mean: float
+
+    name = "per-user mean"
+
+    def __call__(self, evidence: Evidence, queries: np.ndarray) -> np.ndarray:
+        """The same score for all queries, `(q,)`."""
+        return np.full(len(queries), evidence.ratings.mean() if len(evidence.ratings) else self.mean)
 
 
 class CrowdOracle:

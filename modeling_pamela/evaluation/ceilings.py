@@ -1,16 +1,19 @@
 """How well anything could predict a person who does not always agree with themselves: the test-retest noise ceiling."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
+from ..data.files import DataError
 from .bootstrap import Interval, bootstrap_mean
 from .metrics import user_spearman
 from .rows import UserMetric, finite_array
 
 
-__all__ = ["RetestCeiling", "retest_ceiling", "retest_pairs"]
+__all__ = ["RetestCeiling", "read_retest", "retest_ceiling", "retest_pairs"]
 
 
 @dataclass(frozen=True)
@@ -100,3 +103,28 @@ def retest_ceiling(first: ArrayLike, second: ArrayLike, user_ids: ArrayLike) -> 
         ceiling=bootstrap_mean(np.sqrt(values.values.clip(min=0.0))),
         values=values,
     )
+
+
+def read_retest(file: str | Path) -> RetestCeiling:
+    """
+    The noise ceiling from a table of people who rated pictures again.
+
+    Args:
+        file (`str` or `Path`): CSV with `user_id`, `image_id`, `rating` and `repetition`, one row a rating.
+
+    Raises:
+        DataError: The file cannot be read, lacks a column, holds what is no number, or fewer than two people have a value.
+    """
+    columns = ["user_id", "image_id", "rating", "repetition"]
+    try:
+        table = pd.read_csv(file, dtype={"user_id": str, "image_id": str})
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read as a table: {error}") from error
+    if absent := [name for name in columns if name not in table.columns]:
+        raise DataError(f"{file} lacks {', '.join(absent)}; it has {', '.join(map(str, table.columns))}.")
+    try:
+        numbers = [pd.to_numeric(table[name]).to_numpy(np.float64) for name in ("rating", "repetition")]
+        users, first, second = retest_pairs(table["user_id"].to_numpy(str), table["image_id"].to_numpy(str), *numbers)
+        return retest_ceiling(first, second, users)
+    except ValueError as error:
+        raise DataError(f"{file}: {error}") from error

@@ -7,12 +7,14 @@ import torch
 
 from ..data.embed import FolderEmbeddings
 from ..data.folder import Ratings
+from ..gaussian_taste import TastePosterior
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..taste.neighbours import neighbour_user_embedding, preference_profile
+from ..taste.onboarding import suggest_next
 from .protocol import Evidence
 
 
-__all__ = ["PopulationScorer", "PosteriorScorer", "RatingScales", "TokenScorer"]
+__all__ = ["ChosenContextScorer", "PopulationScorer", "PosteriorScorer", "RatingScales", "TokenScorer"]
 
 
 class RatingScales:
@@ -87,6 +89,29 @@ class PosteriorScorer:
         noise_variance = self.noise_variances[self.scales.data_set[user]]
         taste = self.learn_taste(self.features[evidence.images], ratings, self.priors[user], noise_variance)
         return self.scales.from_model(user, (self.features[queries] @ taste.mean).numpy())
+
+
+class ChosenContextScorer:
+    """
+    A posterior model that picks which of a person's ratings it sees, by what would teach it most
+    ([`~modeling_pamela.taste.onboarding.suggest_next`]); ratings themselves have no part in that.
+
+    Args:
+        posterior ([`PosteriorScorer`]): The model.
+        noise_variance (`float`): Variance of a rating around its score.
+        k (`int`): How many ratings it picks.
+    """
+
+    name = "posterior, chosen pictures"
+
+    def __init__(self, posterior: PosteriorScorer, noise_variance: float, k: int) -> None:
+        self.posterior, self.noise_variance, self.k = posterior, noise_variance, k
+
+    def __call__(self, evidence: Evidence, queries: np.ndarray) -> np.ndarray:
+        pool, mean = self.posterior.features[evidence.images], self.posterior.priors[evidence.user]
+        prior = TastePosterior(mean, mean.new_zeros(0, len(mean)))
+        chosen = suggest_next(prior, self.noise_variance, pool, min(self.k, len(pool))).numpy()
+        return self.posterior(Evidence(evidence.user, evidence.images[chosen], evidence.ratings[chosen]), queries)
 
 
 class PopulationScorer:

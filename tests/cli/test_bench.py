@@ -1,5 +1,7 @@
 """`pamela bench` as typed."""
 
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -69,6 +71,32 @@ def test_either_kind_of_contexts_may_be_asked_for(taste_folder, official_folder,
     assert usual.output.splitlines()[:12] != query.output.splitlines()[:12]
     with pytest.raises(DataError, match="no contexts split 'train'"):
         invoke("fig11", official_folder.path, *checkpoints, "--out", tmp_path, "--protocol", "train")
+
+
+def test_methods_between_the_trivial_and_the_possible(taste_folder, checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(methods, "RIDGE_BANDWIDTHS", (None,))
+    monkeypatch.setattr(factorisation, "RANKS", (4,))
+    retest = tmp_path / "retest.csv"
+    retest.write_text(
+        "user_id,image_id,rating,repetition\n"
+        + "".join(f"{user},{i},{i + (i % 2) * turn},{turn}\n" for user in "ab" for i in range(9) for turn in (1, 2))
+    )
+    run = invoke("methods", taste_folder.path, *checkpoints, "--retest", retest, "--out", tmp_path)
+    assert run.exit_code == 0, run.output
+    rows = {row["method"]: row for row in json.loads((tmp_path / "methods.json").read_text())["rows"]}
+    assert list(rows)[-2:] == ["crowd oracle", "noise ceiling, 2 people who rated twice"]
+    assert rows["per-user mean"]["user SROCC"] == 0
+    assert rows["posterior, random pictures"]["user SROCC"] > rows["posterior, nothing known"]["user SROCC"]
+    assert rows["crowd oracle"]["share of oracle"] == 1
+    assert rows["token + kNN"]["tuned on validation"] == "K and tau, 9 settings"
+    assert rows["population + ridge"]["tuned on validation"] == "kernel and penalty, 13 settings"
+    assert (tmp_path / "methods.png").stat().st_size > 1000
+    run = invoke("table2", taste_folder.path, *checkpoints, "--retest", retest, "--out", tmp_path)
+    assert "| noise ceiling, 2 people" in run.output
+    assert "people who rated twice predicts" not in run.output
+    retest.write_text("user_id,image_id,rating\n")
+    with pytest.raises(DataError, match="lacks repetition"):
+        invoke("table2", taste_folder.path, *checkpoints, "--retest", retest, "--out", tmp_path)
 
 
 def test_bad_options(taste_folder, checkpoints, tmp_path):

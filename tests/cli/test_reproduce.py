@@ -89,7 +89,7 @@ def test_from_the_archive_to_every_table(tmp_path, monkeypatch, one_thread):
     assert first.exit_code == 0, first.output
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
     assert {file.stem for file in out.glob("*.json")} == {
-        *("reproduce", "table2", "table3", "table4", "fig11", "diverging")
+        *("reproduce", "methods", "table2", "table3", "table4", "fig11", "diverging")
     }
     table = json.loads((out / "table2.json").read_text())
     assert table["made_from"]["protocol"] == "query"

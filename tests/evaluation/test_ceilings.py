@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from modeling_pamela.evaluation.ceilings import retest_ceiling, retest_pairs
+from modeling_pamela.data.files import DataError
+from modeling_pamela.evaluation.ceilings import read_retest, retest_ceiling, retest_pairs
 from modeling_pamela.evaluation.metrics import user_pearson
 
 
@@ -28,3 +29,17 @@ def test_nothing_rated_twice():
 def test_lengths():
     with pytest.raises(ValueError, match="2 users, 2 images, 1 ratings"):
         retest_pairs(["a", "b"], [1, 1], [1], [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("user_id,image_id,rating,repetition\na,1,x,1\na,1,2,2\n", "x"),
+        ("user_id,image_id,rating,repetition\na,1,1,1\na,2,2,1\n", "Nobody rated a picture twice"),
+        ("", "cannot be read"),
+    ],
+)
+def test_a_table_that_says_nothing(tmp_path, text, message):
+    (tmp_path / "retest.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_retest(tmp_path / "retest.csv")

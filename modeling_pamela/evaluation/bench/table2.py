@@ -8,9 +8,11 @@ import numpy as np
 from ...data.folder import DataFolder
 from ..baselines import CrowdOracle
 from ..bootstrap import bootstrap_mean
+from ..ceilings import RetestCeiling
 from ..metrics import average_pairwise_accuracy, average_pearson, average_spearman
 from ..protocol import Case, PersonalScorer, Predictions, judge, predict
 from ..report import Report
+from .methods import retest_row
 
 
 __all__ = ["PUBLISHED", "rewards_report"]
@@ -35,7 +37,10 @@ PUBLISHED = {
 
 
 def rewards_report(
-    folder: DataFolder, scorers: Sequence[tuple[PersonalScorer, int | None]], cases: Sequence[Case]
+    folder: DataFolder,
+    scorers: Sequence[tuple[PersonalScorer, int | None]],
+    cases: Sequence[Case],
+    retest: RetestCeiling | None = None,
 ) -> Report:
     """
     All scorers on the same queries.
@@ -44,6 +49,7 @@ def rewards_report(
         folder ([`~modeling_pamela.data.folder.DataFolder`]): What is judged on.
         scorers (sequence of scorer and context size): Methods; a size of 0 for what sees no rating of the person, `None` for all.
         cases (sequence of [`~modeling_pamela.evaluation.protocol.Case`]): Whom to judge on.
+        retest ([`~modeling_pamela.evaluation.ceilings.RetestCeiling`], *optional*): From people who rated twice.
 
     Returns:
         [`~modeling_pamela.evaluation.report.Report`]: A row a method, then the paper's published rows, which are on the paper's own data.
@@ -67,6 +73,8 @@ def rewards_report(
                 "source": "this run",
             }
         )
+    if retest is not None:
+        rows.append(dict.fromkeys(rows[0]) | retest_row(retest) | {"source": "ceiling"})
     for method, published in PUBLISHED.items():
         row: dict[str, Any] = {column: published.get(column) for column in rows[0]}
         rows.append(row | {"method": method, "source": "as published, on PAMELA"})

@@ -14,6 +14,7 @@ from modeling_pamela.evaluation.bench.table2 import rewards_report
 from modeling_pamela.evaluation.methods import Methods
 from modeling_pamela.evaluation.metrics import user_pairwise_accuracy
 from modeling_pamela.evaluation.protocol import evaluate_scorer, predict, seen_cases, unseen_cases
+from modeling_pamela.evaluation.scorers import ChosenContextScorer
 from modeling_pamela.training.recipes import RECIPES
 from modeling_pamela.training.trainer import train
 
@@ -69,6 +70,19 @@ def test_rewards_side_by_side(taste_folder, known, cases):
     assert {row["method"]: row["user SROCC"] for row in published}["HPSv3"] == 0.4019
     # The oracle is a yardstick, not a competitor.
     assert "(population) predicts the average person" in report.text
+
+
+def test_chosen_pictures_are_some_of_the_context_and_teach_more_than_none(known, cases):
+    whole = ChosenContextScorer(known.posterior, float(known.model.noise_variance), 1000)
+    case = cases[0]
+    np.testing.assert_allclose(
+        whole(case.evidence, case.queries), known.posterior(case.evidence, case.queries), atol=1e-9
+    )
+    few = ChosenContextScorer(known.posterior, float(known.model.noise_variance), 5)
+    scores = [
+        evaluate_scorer(*arguments).srocc.mean() for arguments in ((few, cases, None), (known.posterior, cases, 0))
+    ]
+    assert scores[0] > scores[1]
 
 
 def test_inputs_left_out(taste_folder, tmp_path, monkeypatch):
