@@ -28,12 +28,13 @@ from modeling_pamela import PamelaForPersonalizedScoring, TasteProfile
 from modeling_pamela.data.embed import FolderEmbeddings, read_embeddings
 from modeling_pamela.data.folder import DataFolder
 from modeling_pamela.evaluation.bootstrap import bootstrap_mean, paired_difference
+from modeling_pamela.evaluation.calibration import calibration_error, pit_deviation, randomised_pit, rating_step
 from modeling_pamela.evaluation.metrics import user_spearman
 from modeling_pamela.evaluation.protocol import unseen_cases
 from modeling_pamela.evaluation.scorers import PosteriorScorer
 from modeling_pamela.gaussian_taste import predictive_variance, taste_posterior
 from modeling_pamela.taste.profile import preference_chance
-from modeling_pamela.training.noise import fit_noise, rating_step
+from modeling_pamela.training.noise import fit_noise
 
 
 matplotlib.use("Agg")
@@ -89,10 +90,7 @@ def judge(
             std = (predictive_variance(posterior, queries) + noise).sqrt()
             reference = torch.from_numpy(case.references)
 
-            lower = torch.where(reference <= step / 2, -torch.inf, (reference - step / 2 - mean) / std)
-            upper = torch.where(reference >= 1 - step / 2, torch.inf, (reference + step / 2 - mean) / std)
-            chances = torch.special.ndtr(torch.stack([lower, upper])).numpy()
-            place = chances[0] + rng.random(len(reference)) * (chances[1] - chances[0])
+            place = randomised_pit(mean.numpy(), std.numpy(), case.references, step, rng)
             low, high = ((mean + side * 1.2815515655 * std).clamp(0, 1) for side in (-1, 1))
             metric = user_spearman(mean.numpy(), case.references, np.zeros(len(reference), int))
             first, second = _pairs(reference, rng)
@@ -122,14 +120,6 @@ def _pairs(reference: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]
     first, second = first[differ], second[differ]
     flip = torch.from_numpy(rng.random(len(first)) < 0.5)
     return torch.where(flip, second, first), torch.where(flip, first, second)
-
-
-def calibration_error(chance: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: mean over pairs of |mean chance - share right| in bins of equal width."""
-    place = np.minimum((chance * bins).astype(int), bins - 1)
-    counts = np.bincount(place, minlength=bins)
-    gaps = np.bincount(place, chance, minlength=bins) - np.bincount(place, right, minlength=bins)
-    return float(np.abs(gaps).sum() / counts.sum())
 
 
 def spread(values: list[float], people: list[str]) -> str:
@@ -284,8 +274,7 @@ def main() -> None:
                 if name == NOISES[1]:
                     found = paired_difference(judged.srocc, base.srocc, judged.people)
                     gain = f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
-                places = np.sort(np.concatenate(judged.places))
-                deviation = np.abs(places - (np.arange(len(places)) + 0.5) / len(places)).max()
+                deviation = pit_deviation(np.concatenate(judged.places))
                 error = calibration_error(np.concatenate(judged.pair_chance), np.concatenate(judged.pair_right))
                 report.append(
                     f"| {'all' if k is None else k} | {name} | {np.mean(judged.srocc):.3f} | {gain} | {interval(judged.covered, judged.people)} "

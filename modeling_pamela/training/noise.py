@@ -17,13 +17,14 @@ from torch import Tensor
 from ..data.embed import FolderEmbeddings
 from ..data.folder import DataFolder, Ratings
 from ..data.joint import JointFolder, data_set_of_user, members
+from ..evaluation.calibration import rating_step
 from ..evaluation.protocol import Case, Evidence, validation_cases
 from ..evaluation.scorers import RatingScales
 from ..gaussian_taste import predictive_variance, taste_posterior
 from ..modeling_pamela import PamelaForPersonalizedScoring
 
 
-__all__ = ["fit_noise", "rating_log_probability", "rating_step"]
+__all__ = ["fit_noise", "rating_log_probability"]
 
 # One over the degrees of freedom of the Student-t noise; chosen on validation people with and without random ratings.
 HEAVINESS = 0.2
@@ -33,8 +34,6 @@ CONTEXTS = (15, 60)
 DRAWS = 2
 MAX_PEOPLE = 400
 SPREAD_ROUNDS = 30
-# A scale of more different ratings is taken for a continuous one.
-MAX_STEPS = 25
 
 
 @torch.no_grad()
@@ -104,23 +103,6 @@ class _Validation(NamedTuple):
 
     cases: list[Case]
     step: float
-
-
-def rating_step(ratings: np.ndarray) -> float:
-    """
-    Distance of two neighbouring ratings, 0 to 1, on a scale of steps; 0 where it is a continuous one.
-
-    Example:
-
-    ```python
-    >>> import numpy as np
-    >>> rating_step(np.array([0.0, 0.5, 1.0, 0.5])), rating_step(np.linspace(0, 1, 1000))
-    (0.5, 0.0)
-
-    ```
-    """
-    values = np.unique(ratings)
-    return float(np.diff(values).min()) if 1 < len(values) <= MAX_STEPS else 0.0
 
 
 def rating_log_probability(ratings: Tensor, means: Tensor, stds: Tensor, step: float) -> Tensor:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from modeling_pamela.training.noise import rating_log_probability, rating_step
+from modeling_pamela.evaluation.calibration import rating_step
+from modeling_pamela.training.noise import rating_log_probability
 
 
 @pytest.mark.parametrize(("mean", "std"), [(0.4, 0.2), (1.3, 0.1), (-2.0, 0.5)])
