@@ -259,6 +259,40 @@ def study(
     _show(out, "study", made_from, lambda: study_report(folder.table("pairs"), draws))
 
 
+@bench_app.command()
+def card(
+    dataset: Dataset,
+    model: Model,
+    dataset_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="The data set's Hub repo; then .eval_results/ is written too.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Out = Path("bench"),
+) -> None:
+    """Write the model's results of table2 into its model card."""
+    from ..data.files import DataError
+    from ..data.folder import DataFolder
+    from ..evaluation.model_card import write_results
+    from ..evaluation.report import Report, data_fingerprint
+    from .checkpoint import load_checkpoint
+
+    folder, report = DataFolder(dataset), Report.read(out, "table2")
+    if report is None:
+        raise DataError(f"There is no table2.json in {out}. Run `pamela bench table2` first.")
+    expected = {"data": data_fingerprint(folder), "model": load_checkpoint(str(model)).fingerprint()}
+    if other := [name for name, value in expected.items() if report.made_from[name] != value]:
+        raise DataError(
+            f"{out}/table2.json was made from another {' and another '.join(other)}. Run `pamela bench table2` again."
+        )
+    name = folder.metadata["pamela"].get("source", {}).get("name") or folder.path.resolve().name
+    for file in write_results(model, report, name, dataset_id):
+        typer.echo(f"Written to {file}")
+
+
 def _methods(dataset: Path, model: Path, token_model: Path | None) -> "tuple[Methods, dict[str, object]]":
     """The methods, and what a report of them is made from."""
     from ..data.folder import DataFolder

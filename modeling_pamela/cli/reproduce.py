@@ -127,6 +127,7 @@ def _write_tables(folder: "DataFolder", out: Path, encoders: dict[str, str]) -> 
     models: Any = {"model": out / "posterior", "token_model": out / "token", "out": out}
     bench.methods(folder.path, **models)
     bench.table2(folder.path, **models)
+    bench.card(folder.path, out / "posterior", out=out)
     bench.table3([folder.path], set_=[f"{name}={value}" for name, value in encoders.items()], out=out)
     bench.table4(folder.path, **models)
     bench.fig11(folder.path, **models)

@@ -1,6 +1,7 @@
 """`pamela bench` as typed."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -49,6 +50,15 @@ def test_precomputed_scores_stand_in_the_table_of_rewards(taste_folder, checkpoi
     assert run.exit_code == 0, run.output
     assert "| my reward | 0 |" in run.output
     assert "| HPSv3 |" in run.output
+    model = tmp_path / "model"
+    shutil.copytree(checkpoints[1], model)
+    run = invoke("card", taste_folder.path, "--model", model, "--out", tmp_path, "--dataset-id", "someone/taste")
+    assert "model-index" in (model / "README.md").read_text()
+    assert (model / ".eval_results" / "someone--taste.yaml").is_file()
+    with pytest.raises(DataError, match="made from another model"):
+        invoke("card", taste_folder.path, "--model", checkpoints[3], "--out", tmp_path)
+    with pytest.raises(DataError, match="bench table2"):
+        invoke("card", taste_folder.path, "--model", model, "--out", tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("table", ["table2", "table4", "fig11", "diverging"])
@@ -88,7 +98,7 @@ def test_methods_between_the_trivial_and_the_possible(taste_folder, checkpoints,
     assert rows["per-user mean"]["user SROCC"] == 0
     assert rows["posterior, random pictures"]["user SROCC"] > rows["posterior, nothing known"]["user SROCC"]
     assert rows["crowd oracle"]["share of oracle"] == 1
-    assert rows["token + kNN"]["tuned on validation"] == "K and tau, 9 settings"
+    assert rows["token + kNN"]["tuned on validation"] == "its epoch; K and tau, 9 settings"
     assert rows["population + ridge"]["tuned on validation"] == "kernel and penalty, 13 settings"
     assert (tmp_path / "methods.png").stat().st_size > 1000
     run = invoke("table2", taste_folder.path, *checkpoints, "--retest", retest, "--out", tmp_path)

@@ -97,6 +97,7 @@ def test_from_the_archive_to_every_table(tmp_path, monkeypatch, one_thread):
     trained = json.loads((out / "posterior" / "config.json").read_text())
     assert trained["image_encoder"] == pictures
     assert trained["rating_scale"] == [0, 100]
+    assert "name: PAMELA" in (out / "posterior" / "README.md").read_text()
     assert run().stdout == first.stdout
 
     with pytest.raises(DataError, match="another scale"):

@@ -48,13 +48,15 @@ def methods_report(
     # Method, ratings it is given, ratings it is said to see, what was tuned.
     entries: list[tuple[str, PersonalScorer, int | None, int | None, str]] = [
         ("per-user mean", UserMean(float(methods.folder.ratings("train").rating_norm.mean())), k, k, ""),
-        ("population", methods.population, 0, 0, noise),
+        ("population", methods.population, 0, 0, ""),
         ("posterior, nothing known", no_demographics, 0, 0, noise),
         ("posterior, demographics only", methods.posterior, 0, 0, noise),
     ]
     if methods.token is not None:
         token = tune_token(methods.token, methods.validation, k)
-        entries.append((token.name, token, k, k, f"K and tau, {len(NEIGHBOURS) * len(TEMPERATURES)} settings"))
+        entries.append(
+            (token.name, token, k, k, f"its epoch; K and tau, {len(NEIGHBOURS) * len(TEMPERATURES)} settings")
+        )
     entries += [
         ("population + ridge", methods.ridge(k), k, k, f"kernel and penalty, {ridges} settings"),
         (
