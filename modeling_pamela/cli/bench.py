@@ -179,6 +179,45 @@ def table3(
 
 
 @bench_app.command()
+def joint(
+    datasets: Annotated[list[Path], typer.Argument(help="Two data folders or more, split and embedded.")],
+    recipe: Annotated[str, typer.Option(help="What is trained; see pamela train.")] = "posterior",
+    context: Context = "15",
+    protocol: Contexts = None,
+    out: Out = Path("bench"),
+) -> None:
+    """Joint training against a model for each data set: trains all of them."""
+    from ..data.folder import DataFolder
+    from ..data.joint import JointFolder
+    from ..evaluation.bench.joint import joint_report
+    from ..evaluation.report import data_fingerprint
+    from ..modeling_pamela import PamelaForPersonalizedScoring
+    from ..training.recipes import RECIPES
+    from ..training.trainer import train
+
+    if recipe not in RECIPES:
+        raise typer.BadParameter(f"--recipe {recipe}: expected one of {', '.join(RECIPES)}.")
+    if len(datasets) < 2:
+        raise typer.BadParameter("A joint set is made of two data folders or more.")
+    folders = [DataFolder(dataset) for dataset in datasets]
+    k = _size(context)
+
+    def train_one(folder: DataFolder | JointFolder, directory: Path) -> PamelaForPersonalizedScoring:
+        chosen = RECIPES[recipe]
+        config = chosen.config(rating_scale=list(folder.rating_scale))
+        return train(folder, config, directory, resume=True, **chosen.training())
+
+    made_from: dict[str, object] = {
+        "data": [data_fingerprint(folder) for folder in folders],
+        "recipe": recipe,
+        "context": context,
+        "protocol": [_contexts(folder, protocol) for folder in folders],
+    }
+    work = out / "models" / f"joint-{recipe}"
+    _show(out, "joint", made_from, lambda: joint_report(folders, train_one, work, k, _value(protocol)))
+
+
+@bench_app.command()
 def table4(
     dataset: Dataset,
     model: Model,

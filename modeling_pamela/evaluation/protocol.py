@@ -27,6 +27,7 @@ __all__ = [
     "judge",
     "predict",
     "seen_cases",
+    "shift_case",
     "unseen_cases",
     "usual_protocol",
     "validation_cases",
@@ -167,11 +168,11 @@ def validation_cases(folder: DataFolder | JointFolder, max_draws: int | None = N
     every = []
     for member in members(folder):
         cases = unseen_cases(member.folder, "val_unseen", max_draws=max_draws)
-        every.append([_shifted(case, member) for case in cases])
+        every.append([shift_case(case, member) for case in cases])
     return every
 
 
-def _shifted(case: Case, member: Member) -> Case:
+def shift_case(case: Case, member: Member) -> Case:
     """A case of a data set in the rows of the joint set."""
     evidence = replace(
         case.evidence, user=case.evidence.user + member.first_user, images=case.evidence.images + member.first_image
