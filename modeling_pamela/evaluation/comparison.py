@@ -66,9 +66,9 @@ def compare(
     Raises:
         DataError: A model was trained on another split.
     """
-    methods = Methods(folder, model, token_model, with_prompts)
     seen = split.endswith("_seen")
     cases = seen_cases(folder, split) if seen else unseen_cases(folder, split, protocol)
+    methods = Methods(folder, model, token_model, with_prompts)
     contexts = [None] if seen else contexts
     names = np.array(folder.user_ids)
 
