@@ -28,7 +28,7 @@ from modeling_pamela.data.embed import FolderEmbeddings, read_embeddings
 from modeling_pamela.data.folder import DataFolder, Ratings
 from modeling_pamela.evaluation.baselines import PENALTIES
 from modeling_pamela.evaluation.bootstrap import bootstrap_mean, paired_difference
-from modeling_pamela.evaluation.methods import Methods
+from modeling_pamela.evaluation.methods import ridge_features
 from modeling_pamela.evaluation.metrics import user_spearman
 from modeling_pamela.training.closed_form import fit_closed_form
 from modeling_pamela.training.recipes import RECIPES
@@ -136,7 +136,7 @@ def methods_of(
     for name in taste.free:
         # The kernel itself, whole, in place of random features of what the learned directions do not cover.
         projected = model.pamela.projections[name](given[f"{name}_embeds"])
-        free += variance[f"free_{name}"] * model.pamela.kernels[name]._kernel(projected, projected).double()
+        free += variance[f"free_{name}"] * model.pamela.kernels[name].kernel(projected, projected).double()
     learned = features[:, : taste.num_named]
     return {
         OURS: Gaussian(mean, features @ features.T, noise),
@@ -165,7 +165,7 @@ def make_cell(folder: DataFolder, work: Path, seed: int, number: int) -> Cell:
         ratings = select(ratings, of_image[ratings.image] == category)
         draws.append(draw_people(ratings, DRAWS[part], [seed, number, part_number]))
     methods, novelty = methods_of(model, embeddings)
-    features = torch.from_numpy(Methods(folder, model).features)
+    features = torch.from_numpy(ridge_features(model, embeddings))
     squared = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist").square()
     kernels = {
         bandwidth: 1 + (features @ features.T if bandwidth is None else (-squared / (2 * bandwidth**2)).exp())

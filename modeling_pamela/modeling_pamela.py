@@ -332,7 +332,7 @@ class PamelaKernelFeatures(FullPrecisionModule):
         """`(N, input_dim)` -> `(N, num_landmarks)`, rows of length at most 1; a row of zeros (an absent input) gives zeros."""
         with _full_precision(inputs):
             inputs = inputs.to(self.landmarks.dtype)
-            return torch.where(_present(inputs), self._kernel(inputs, self.landmarks) @ self.whitening, 0.0)
+            return torch.where(_present(inputs), self.kernel(inputs, self.landmarks) @ self.whitening, 0.0)
 
     @torch.no_grad()
     def fit(self, inputs: Tensor) -> None:
@@ -342,7 +342,7 @@ class PamelaKernelFeatures(FullPrecisionModule):
         if len(distinct) > size:
             chosen = torch.randperm(len(distinct), generator=torch.Generator().manual_seed(0))[:size]
             distinct = distinct[chosen.to(distinct.device)]
-        values, vectors = torch.linalg.eigh(self._kernel(distinct, distinct).double())
+        values, vectors = torch.linalg.eigh(self.kernel(distinct, distinct).double())
         # Directions that rounding alone decides are left out.
         inverse_root = torch.where(values > 1e-5 * values[-1:], values, torch.inf).rsqrt()
         self.landmarks.zero_()
@@ -350,7 +350,8 @@ class PamelaKernelFeatures(FullPrecisionModule):
         self.landmarks[: len(distinct)] = distinct
         self.whitening[: len(distinct), : len(distinct)] = vectors * inverse_root
 
-    def _kernel(self, inputs: Tensor, landmarks: Tensor) -> Tensor:
+    def kernel(self, inputs: Tensor, landmarks: Tensor) -> Tensor:
+        """`(N, input_dim)` and `(M, input_dim)` -> kernel values `(N, M)`"""
         squared = inputs.square().sum(-1, keepdim=True) + landmarks.square().sum(-1) - 2 * inputs @ landmarks.mT
         return (-squared.clamp_min(0) / (2 * self.lengthscale**2)).exp()
 

@@ -81,7 +81,7 @@ def test_novelty_is_what_landmarks_leave_unexplained(tiny_kernel_model, tiny_pic
     asked = known + 0.5 * known.roll(1, 0)
     kernels, projection = tiny_kernel_model.pamela.kernels["image"], tiny_kernel_model.pamela.projections["image"]
     rows, landmarks = projection(asked).double(), projection(known).double()
-    cross, gram = kernels._kernel(rows, landmarks), kernels._kernel(landmarks, landmarks)
+    cross, gram = kernels.kernel(rows, landmarks), kernels.kernel(landmarks, landmarks)
     expected = 1 - (cross @ torch.linalg.inv(gram) * cross).sum(1)
     torch.testing.assert_close(novelty(asked).double(), expected, atol=1e-3, rtol=0)
 

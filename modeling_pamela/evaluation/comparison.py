@@ -68,9 +68,9 @@ def compare(
     Raises:
         DataError: A model was trained on another split.
     """
-    methods = Methods(folder, model, token_model, with_prompts, trained_on)
     seen = split.endswith("_seen")
     cases = seen_cases(folder, split) if seen else unseen_cases(folder, split, protocol)
+    methods = Methods(folder, model, token_model, with_prompts, trained_on)
     contexts = [None] if seen else contexts
     names = np.array(folder.user_ids)
 

@@ -17,7 +17,7 @@ from .protocol import Case, validation_cases
 from .scorers import PopulationScorer, PosteriorScorer, TokenScorer
 
 
-__all__ = ["Methods"]
+__all__ = ["Methods", "ridge_features"]
 
 # Besides the linear kernel: RBF kernels about as wide as two pictures are apart.
 RIDGE_BANDWIDTHS = (None, 0.7, 1.4)
@@ -117,16 +117,21 @@ class Methods:
         return self._factorisations
 
     @cached_property
-    @torch.no_grad()
     def features(self) -> np.ndarray:
-        """`(N, D)`: the inputs that the posterior model sees, side by side, each with a mean square of 1 a row."""
-        columns = []
-        given = {"image": self.embeddings.image, "text": self.embeddings.text, "metadata": self.embeddings.metadata}
-        for name, embeds in given.items():
-            if name in self.model.pamela.projections:
-                projected = self.model.pamela.projections[name](embeds.to(self.model.device)).double().cpu().numpy()
-                columns.append(projected / projected.shape[1] ** 0.5)
-        return np.concatenate(columns, axis=1)
+        """`(N, D)`: see [`ridge_features`]."""
+        return ridge_features(self.model, self.embeddings)
+
+
+@torch.no_grad()
+def ridge_features(model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings) -> np.ndarray:
+    """`(N, D)`: the inputs that a posterior model sees, side by side, each with a mean square of 1 a row."""
+    columns = []
+    given = {"image": embeddings.image, "text": embeddings.text, "metadata": embeddings.metadata}
+    for name, embeds in given.items():
+        if name in model.pamela.projections:
+            projected = model.pamela.projections[name](embeds.to(model.device)).double().cpu().numpy()
+            columns.append(projected / projected.shape[1] ** 0.5)
+    return np.concatenate(columns, axis=1)
 
 
 def _check_across(

@@ -8,6 +8,7 @@ few and from many of their other ratings.
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..data.embed import FolderEmbeddings
+from ..data.files import DataError
 from ..data.folder import DataFolder, Ratings
 from ..data.joint import JointFolder, data_set_of_user, members
 from ..evaluation.calibration import rating_step
@@ -47,7 +49,7 @@ def fit_noise(
     """
     Fit the noise model of a posterior model, in place. Its weights must be fitted already.
 
-    Where persons do not differ (`use_user=False`) noise stays Gaussian and alike for all.
+    Where persons do not differ (`use_user=False`), or validation people have too few ratings for a context, noise stays Gaussian and alike for all.
 
     Args:
         model ([`PamelaForPersonalizedScoring`]): A posterior model.
@@ -59,6 +61,14 @@ def fit_noise(
     taste = model.posterior_taste
     taste.noise_model.zero_()
     if not model.config.use_user:
+        return
+    try:
+        validation = validation_cases(folder, DRAWS)
+    except DataError as error:
+        warnings.warn(
+            f"Noise is taken to be Gaussian and alike for all: there are no validation people to learn it from ({error})",
+            stacklevel=2,
+        )
         return
     model.eval()
     inputs = {"image": embeddings.image, "text": embeddings.text, "metadata": embeddings.metadata}
@@ -78,7 +88,7 @@ def fit_noise(
     spread = _fit_spread(people, features, priors, model.noise_variances.cpu()[data_set])
     sets = [
         _Validation(cases, rating_step(member.folder.ratings("train").rating_norm))
-        for cases, member in zip(validation_cases(folder, DRAWS), members(folder), strict=True)
+        for cases, member in zip(validation, members(folder), strict=True)
     ]
     scales = RatingScales(model, len(data_set), data_set)
     best = -math.inf

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tiny_settings import TINY
 from typer.testing import CliRunner
 
 from modeling_pamela.cli.main import app
@@ -20,7 +21,6 @@ from modeling_pamela.evaluation.protocol import unseen_cases, validation_cases
 from modeling_pamela.training.closed_form import fit_closed_form
 from modeling_pamela.training.recipes import RECIPES
 from modeling_pamela.training.trainer import make_model, train, validate
-from tests.training.test_trainer import TINY
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import torch
+from tiny_settings import TINY
 from transformers import AutoModel, TrainerCallback
 
 from modeling_pamela import PamelaProcessor, TasteProfile
@@ -22,18 +23,6 @@ from modeling_pamela.training.trainer import VALIDATION_CONTEXT, VALIDATION_DRAW
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TINY = {
-    "image_projection_dim": 6,
-    "text_projection_dim": 4,
-    "profile_projection_dim": 3,
-    "hidden_size": 16,
-    "intermediate_size": 16,
-    "num_attention_heads": 2,
-    "num_learned_directions": 4,
-    "num_free_image_directions": 8,
-    "num_free_text_directions": 4,
-    "hidden_dropout_prob": 0.2,
-}
 STEPPED = ["posterior-mlp", "token"]
 BATCH = {"posterior-mlp": 4, "token": 64}
 

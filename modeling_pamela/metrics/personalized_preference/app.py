@@ -1,6 +1,8 @@
+"""The Space of this module."""
+
 import evaluate
 from evaluate.utils import launch_gradio_widget
 
 
-module = evaluate.load("personalized_preference")
-launch_gradio_widget(module)
+if __name__ == "__main__":
+    launch_gradio_widget(evaluate.load("personalized_preference"))
