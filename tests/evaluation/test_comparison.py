@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy.stats import spearmanr
+from typer.testing import CliRunner
 
 from modeling_pamela import PamelaForPersonalizedScoring
+from modeling_pamela.cli.main import app
 from modeling_pamela.data.embed import bind_encoders, read_embeddings
 from modeling_pamela.data.files import DataError
 from modeling_pamela.data.folder import DataFolder
@@ -105,6 +107,20 @@ def test_across_data_sets(taste_folder, elsewhere, posterior, token, results, qu
         compare(taste_folder, model, trained_on=taste_folder)
     with pytest.raises(DataError, match="knows nobody"):
         compare(elsewhere, model, token, trained_on=taste_folder)
+
+
+def test_across_data_sets_as_typed(taste_folder, elsewhere, posterior, quick, tmp_path):
+    model = copy.deepcopy(posterior)
+    model.config.training_split = taste_folder.split_fingerprint()
+    model.save_pretrained(tmp_path / "model")
+    arguments = ["evaluate", str(tmp_path / "model"), str(elsewhere.path), "--cross", str(taste_folder.path)]
+    run = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert run.exit_code == 0, run.output
+    assert "| posterior | 15 |" in run.stdout
+    assert not (tmp_path / "model" / "baselines").exists()
+    run = CliRunner().invoke(app, [*arguments, "--token-model", str(tmp_path)])
+    assert run.exit_code == 2
+    assert "leave --token-model out" in " ".join(run.output.replace("│", "").split())
 
 
 def test_nothing_known_of_a_person_is_the_population_unless_demographics_say_more(results):
