@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ..data.embed import FolderEmbeddings
+from ..data.files import DataError
 from ..data.folder import Ratings
 from ..gaussian_taste import TastePosterior
 from ..modeling_pamela import PamelaForPersonalizedScoring
@@ -172,6 +173,11 @@ class TokenScorer:
         table = model.pamela.user_embeddings
         # Without tokens (`use_user=False`) everybody is known by their demographics alone.
         self.tokens = None if table is None else table.weight.detach().cpu()
+        if self.tokens is not None and len(self.tokens) != len(self.users):
+            raise DataError(
+                f"The token model knows {len(self.tokens)} people, but these training ratings are of {len(self.users)}. A jointly trained one is "
+                "judged on all of its data sets together (`pamela bench joint --recipe token`)."
+            )
         # Pictures are compared as the network sees them; the paper's network sees the embedding itself.
         self.image_embeds = embeddings.image
         if "image" in model.pamela.projections:

@@ -17,13 +17,13 @@ from modeling_pamela import PamelaForPersonalizedScoring
 from modeling_pamela.cli.main import app
 from modeling_pamela.data.embed import bind_encoders, read_embeddings
 from modeling_pamela.data.files import DataError
-from modeling_pamela.data.folder import DataFolder
+from modeling_pamela.data.folder import DataFolder, Ratings
 from modeling_pamela.data.store import EmbeddingStore
 from modeling_pamela.encoders_pamela import EncoderError
 from modeling_pamela.evaluation import factorisation, methods
 from modeling_pamela.evaluation.comparison import Result, compare, markdown_table, summarise
 from modeling_pamela.evaluation.protocol import Scores, evaluate_scorer, unseen_cases
-from modeling_pamela.evaluation.scorers import PosteriorScorer
+from modeling_pamela.evaluation.scorers import PosteriorScorer, TokenScorer
 from modeling_pamela.training.recipes import RECIPES
 
 
@@ -107,6 +107,13 @@ def test_across_data_sets(taste_folder, elsewhere, posterior, token, results, qu
         compare(taste_folder, model, trained_on=taste_folder)
     with pytest.raises(DataError, match="knows nobody"):
         compare(elsewhere, model, token, trained_on=taste_folder)
+
+
+def test_tokens_of_other_people_are_never_taken_for_these(taste_folder, token):
+    train = taste_folder.ratings("train")
+    fewer = Ratings(*(column[train.user != train.user[0]] for column in vars(train).values()))
+    with pytest.raises(DataError, match="knows 14 people, but these training ratings are of 13"):
+        TokenScorer(token, read_embeddings(taste_folder, token.config), fewer)
 
 
 def test_across_data_sets_as_typed(taste_folder, elsewhere, posterior, quick, tmp_path):
