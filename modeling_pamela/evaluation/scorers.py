@@ -124,6 +124,8 @@ class TokenScorer:
         model ([`PamelaForPersonalizedScoring`]): A token model.
         embeddings ([`FolderEmbeddings`]): Of the data folder.
         train (`Ratings`): The training ratings, whose people, sorted by row, are the rows of the user table.
+        data_set (`int` or `np.ndarray` of shape `(U,)`): Set of the folder, whose people then are the set's rows of the user table; or set
+            of every person in it.
     """
 
     name = "token + kNN"
@@ -143,8 +145,10 @@ class TokenScorer:
         self.temperature = model.config.neighbour_temperature
         self.users = np.unique(train.user)
         table = model.pamela.user_embeddings
+        before = model.config.data_sets[:data_set] if isinstance(data_set, int) and model.config.data_sets else []
+        first = sum(member["num_users"] for member in before)
         # Without tokens (`use_user=False`) everybody is known by their demographics alone.
-        self.tokens = None if table is None else table.weight.detach().cpu()
+        self.tokens = None if table is None else table.weight.detach().cpu()[first : first + len(self.users)]
         # Pictures are compared as the network sees them; the paper's network sees the embedding itself.
         self.image_embeds = embeddings.image
         if "image" in model.pamela.projections:

@@ -121,7 +121,12 @@ def validate(model: PamelaForPersonalizedScoring, folder: DataFolder | JointFold
 
 
 def _bind_data_sets(config: PamelaConfig, folder: DataFolder | JointFolder) -> Ratings:
-    """Write what a folder's sets are into a config; returns the training ratings, on the scale that the scores are on."""
+    """
+    Write what a folder's sets are into a config; returns the training ratings, on the scale that the scores are on.
+
+    A set's offset and scale give its training ratings the mean and the standard deviation of the first set's. Nothing tells the use of a
+    scale from taste: a set whose people like more, or whose pictures are better, is taken for one that is rated higher.
+    """
     ratings = folder.ratings("train")
     config.training_split = members(folder)[0].folder.split_fingerprint()
     if not isinstance(folder, JointFolder):
@@ -147,6 +152,7 @@ def _bind_data_sets(config: PamelaConfig, folder: DataFolder | JointFolder) -> R
                 "weight": float(member.weight),
                 "offset": offset,
                 "scale": scale,
+                "num_users": len(np.unique(ratings.user[number == place])),
             }
         )
     return replace(ratings, rating_norm=values)
