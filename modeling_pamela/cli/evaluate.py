@@ -68,7 +68,7 @@ def evaluate(
     sizes = [_size(text) for text in context or ["15"]]
     every = {}
     for dataset, folder in zip(datasets, folders, strict=True):
-        beside = token_model or token_baseline(folder, Path(model), posterior.config, prompts)
+        beside = token_model or token_baseline(folder, Path(model), prompts)
         token = load_checkpoint(beside, device, dtype)
         chosen = protocol.value if protocol else usual_protocol(folder, split.value)
         results = compare(folder, posterior, token, split.value, sizes, chosen, prompts)
