@@ -255,13 +255,20 @@ def _save_on_a_full_disk(path):
     import signal
     from types import SimpleNamespace
 
+    from safetensors import SafetensorError
+
     from modeling_pamela.training.trainer import _save
 
     model = AutoModel.from_pretrained(path)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    limit = (path / "model.safetensors").stat().st_size // 2
+    # The files before the weights fit.
+    assert limit > max(file.stat().st_size for file in path.glob("*.py"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         _save(model, SimpleNamespace(user_ids=[]), None, path)
+    except SafetensorError as error:
+        os._exit(7 if "File too large" in str(error) else 1)
     except BaseException:
-        os._exit(7)
+        os._exit(1)
     os._exit(0)
