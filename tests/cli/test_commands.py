@@ -142,7 +142,9 @@ class TestScore:
     def test_forms_agree(self, model, pictures):
         as_json = pamela("score", model, pictures, "--json")
         rows = [json.loads(line) for line in as_json.stdout.splitlines()]
-        assert [set(row) for row in rows] == [{"file", "score", "std"}] * 4
+        assert [set(row) for row in rows] == [{"file", "score", "std", "novelty"}] * 4
+        # Scenes like those that were trained on.
+        assert all(0 <= row["novelty"] < 0.8 for row in rows)
         assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
         assert {Path(row["file"]).relative_to(pictures).as_posix() for row in rows} == {
             "a.jpg",
@@ -151,9 +153,9 @@ class TestScore:
             "more/deep/d.JPG",
         }
         table = list(csv.DictReader(io.StringIO(pamela("score", model, pictures, "--csv").stdout)))
-        assert [(row["file"], float(row["score"]), float(row["std"])) for row in table] == [
-            (row["file"], row["score"], row["std"]) for row in rows
-        ]
+        assert [
+            {"file": row.pop("file")} | {name: float(value) for name, value in row.items()} for row in table
+        ] == rows
         lines = pamela("score", model, pictures).stdout.splitlines()
         assert lines == [f"{row['score']:.3f} ± {row['std']:.3f}  {row['file']}" for row in rows]
 
