@@ -489,7 +489,7 @@ def _empty_hub_model(source: str) -> PreTrainedModel:
     return _as_causal_as_its_config(model)
 
 
-def _as_causal_as_its_config(model: PreTrainedModel) -> PreTrainedModel:
+def _as_causal_as_its_config(model: Any) -> PreTrainedModel:
     if getattr(model.config, "is_causal", True) is False:
         # The config makes masks bidirectional; attention kernels that take no mask ask the layers.
         for module in model.modules():
