@@ -202,6 +202,7 @@ def train(
     seed: int = 0,
     resume: bool = False,
     device: str | None = None,
+    dtype: str | None = None,
     callbacks: list[TrainerCallback] | None = None,
 ) -> PamelaForPersonalizedScoring:
     """
@@ -222,6 +223,8 @@ def train(
         seed (`int`): Same seed, same data, same machine: same weights.
         resume (`bool`): Go on from the last state in `output_dir`, to the same result as an uninterrupted run.
         device (`str`, *optional*): `"cpu"` keeps a machine's accelerator out of it.
+        dtype (`"bfloat16"` or `"float16"`, *optional*): Precision of the network in the forward and backward pass (autocast); weights
+            and algebra stay in full precision, and so does all of the closed form. `"float16"` needs an accelerator.
         callbacks (`list`, *optional*): Further trainer callbacks.
 
     Returns:
@@ -274,6 +277,8 @@ def train(
             label_names=["labels"],
             dataloader_pin_memory=False,
             use_cpu=device == "cpu",
+            bf16=dtype == "bfloat16",
+            fp16=dtype == "float16",
         )
         _run_trainer(model, arguments, folder, ratings, embeddings, patience, resume, callbacks or [])
     model.eval()
