@@ -137,6 +137,18 @@ class TestTrain:
         assert "--set" in run.output
         assert not (tmp_path / "out").exists()
 
+    def test_a_precision_that_needs_an_accelerator(self, data, tmp_path):
+        run = pamela("train", data, "--output-dir", tmp_path / "out", "--device", "cpu", "--dtype", "float16")
+        assert run.exit_code == 2
+        assert "--dtype float16 needs an accelerator" in run.output
+
+    def test_the_closed_form_is_the_same_in_any_precision(self, data, model, tmp_path):
+        run = pamela("train", data, "--output-dir", tmp_path / "m", "--device", "cpu", "--dtype", "bfloat16")
+        assert run.exit_code == 0, (run.output, run.exception)
+        assert (
+            AutoModel.from_pretrained(tmp_path / "m").fingerprint() == AutoModel.from_pretrained(model).fingerprint()
+        )
+
 
 class TestScore:
     def test_forms_agree(self, model, pictures):
@@ -263,6 +275,44 @@ class TestEvaluate:
         by_method = {(row["method"], row["k"]): row["srocc"] for row in rows}
         # Without a rating, a person is the population.
         assert by_method["posterior", 0] == pytest.approx(by_method["population", "-"])
+
+    def test_several_data_sets_and_the_baseline_of_each(self, model, token_model, data, tmp_path):
+        """A joint model of two sets, a joint token model beside it, or one that is trained for each set and kept."""
+        other = tmp_path / "other"
+        shutil.copytree(data, other)
+        assert "encoded now: 0 pictures" in pamela("embed", data, other).output
+        joint = tmp_path / "joint"
+        for recipe in ("posterior", "token"):
+            steps = ["--epochs", 1] if recipe == "token" else []
+            out = joint / recipe
+            run = pamela(
+                "train",
+                data,
+                other,
+                "--output-dir",
+                out,
+                "--recipe",
+                recipe,
+                *steps,
+                "--device",
+                "cpu",
+                "--weights",
+                "1,0.5",
+            )
+            assert run.exit_code == 0, (run.output, run.exception)
+        found = {}
+        for beside in (["--token-model", joint / "token"], [], ["--dtype", "bfloat16"]):
+            run = pamela("evaluate", joint / "posterior", data, other, *beside, "--json", tmp_path / "rows.json")
+            assert run.exit_code == 0, (run.output, run.exception)
+            rows = json.loads((tmp_path / "rows.json").read_text())
+            assert set(rows) == {str(data), str(other)}
+            for of_set in rows.values():
+                assert {"token + kNN", "posterior", "population"} <= {row["method"] for row in of_set}
+            # One set twice: what is trained for either alone is one model, made once.
+            found[str(beside)] = sorted((joint / "posterior").glob("baselines/*"))
+        assert [len(kept) for kept in found.values()] == [0, 1, 1]
+        run = pamela("evaluate", model, data, "--token-model", joint / "token")
+        assert run.exit_code == 0, (run.output, run.exception)
 
     @pytest.mark.parametrize(
         "options",
