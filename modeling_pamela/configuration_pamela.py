@@ -50,9 +50,10 @@ class PamelaConfig(PreTrainedConfig):
         score_range (`list[float]`): Where scores live: 0 is the low end of the rating scale, 1 the high end. Scores may leave it.
         training_split (`str`, *optional*): Fingerprint of the training ratings, so that no test is run on what was trained on.
         data_sets (`list[dict]`, *optional*):
-            The sets of a jointly trained model: `name`, `rating_scale`, `training_split`, `weight`, and `offset` and `scale`, by which
-            a rating of the set, on its own 0..1 scale, is `offset + scale * score`. The first has 0 and 1, and is whose people
-            new ones are like. `rating_scale` is its scale.
+            The sets of a jointly trained model: `name`, `rating_scale`, `training_split`, `weight`, `num_users` (training people), and
+            `offset` and `scale`, by which a rating of the set, on its own 0..1 scale, is `offset + scale * score`: its training ratings
+            have the mean and spread of the first set's, so that differences in liking between sets count as use of the scale. The first
+            has 0 and 1, and is whose people new ones are like. `rating_scale` is its scale.
         rating_scale (`list[float]`): The raw scale of the training ratings, e.g. `[1.0, 7.0]`.
 
     Example:

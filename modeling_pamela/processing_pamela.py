@@ -131,10 +131,10 @@ class PamelaProcessor(ProcessorMixin):
         Raises:
             EncoderError: One of them cannot be had.
         """
-        text = load_text_encoder(config.text_encoder)
-        profile = load_text_encoder(config.profile_encoder)
+        text = load_text_encoder(config.text_encoder, weights=False)
+        profile = load_text_encoder(config.profile_encoder, weights=False)
         return cls(
-            load_image_encoder(config.image_encoder).image_processor,
+            load_image_encoder(config.image_encoder, weights=False).image_processor,
             text.tokenizer,
             # A copy: saving takes a mark off each tokenizer, and fails where two are one object.
             copy.deepcopy(profile.tokenizer),

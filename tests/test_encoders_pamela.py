@@ -26,7 +26,7 @@ from transformers import (
     SiglipModel,
 )
 
-from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring, PamelaProcessor
+from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring, PamelaProcessor, encoders_pamela
 from modeling_pamela.data.embed import bind_encoders, embed_pictures
 from modeling_pamela.encoders_pamela import (
     EMBEDDED_IMAGE_ENCODER,
@@ -456,3 +456,45 @@ def test_processor_prepares_texts_as_their_encoders_want_them(hub, tmp_path):
     assert batch["metadata_input_ids"].shape == (2, 16)
     expected = plain("style is ink.", padding="max_length", max_length=16, truncation=True)["input_ids"]
     assert batch["metadata_input_ids"][0].tolist() == expected
+
+
+KINDS = [
+    *((load_image_encoder, kind) for kind in ("tiny_siglip", "tiny_clip", "naflex")),
+    *((load_text_encoder, kind) for kind in ("tiny_siglip", "tiny_clip", "naflex", "llama", "nemotron")),
+]
+
+
+@pytest.mark.parametrize(("load", "kind"), KINDS)
+def test_without_weights_an_encoder_is_recognised_and_preprocesses_alike(load, kind, hub, request, monkeypatch):
+    name = request.getfixturevalue(kind) if kind.startswith("tiny") else str(hub / kind)
+    whole = load(name)
+    if (load, kind) not in (
+        (load_image_encoder, "naflex"),
+        (load_text_encoder, "tiny_clip"),
+    ):  # need values for a shape
+        monkeypatch.setattr(encoders_pamela, "_load_hub_model", None)
+    load.cache_clear()
+    light = load(name, weights=False)
+    for field in ("name", "fingerprint", "embed_dim", "embed_blocks", "max_length", "padding", "lower_case", "prompt"):
+        assert getattr(light, field, None) == getattr(whole, field, None), field
+    if load is load_text_encoder:
+        assert light.tokenizer("a lake")["input_ids"] == whole.tokenizer("a lake")["input_ids"]
+        assert getattr(light, "pooling", None) == getattr(whole, "pooling", None)
+    else:
+        assert light.image_processor.to_dict() == whole.image_processor.to_dict()
+
+
+def test_embedded_encoders_are_in_memory_once():
+    assert load_text_encoder(EMBEDDED_TEXT_ENCODER, weights=False) is load_text_encoder(EMBEDDED_TEXT_ENCODER)
+    assert load_image_encoder(EMBEDDED_IMAGE_ENCODER, weights=False) is load_image_encoder(EMBEDDED_IMAGE_ENCODER)
+
+
+def test_training_reads_no_weights_of_its_encoders(hub, monkeypatch):
+    monkeypatch.setattr(encoders_pamela, "_load_hub_model", None)
+    name, profile = str(hub / "siglip"), str(hub / "nemotron")
+    config = PamelaConfig(image_encoder=name, text_encoder=name, profile_encoder=f"{profile}:bfloat16")
+    for load in (load_image_encoder, load_text_encoder):
+        load.cache_clear()
+    assert set(bind_encoders(config)) == {"image", "text", "profile"}
+    assert (config.image_embed_dim, config.text_embed_dim, config.profile_embed_dim) == (16, 16, 16)
+    assert PamelaProcessor.from_config(config).profile_max_length > 0

@@ -49,6 +49,8 @@ def main(arguments: list[str] | None = None) -> None:
     encoders = {name: fields[name] for name in ENCODERS}
 
     data = options.ratings
+    if not data.is_dir():
+        parser.error(f"{data} is no folder; expected tidy tables or a data folder.")
     if not (data / "ratings").is_dir():
         if options.scale is None:
             parser.error("--scale LOW HIGH is needed to import tidy tables.")

@@ -10,21 +10,19 @@ import typer
 
 
 if TYPE_CHECKING:
-    from ..configuration_pamela import PamelaConfig
     from ..data.folder import DataFolder
 
 
 __all__ = ["token_baseline"]
 
 
-def token_baseline(folder: "DataFolder", model: Path, config: "PamelaConfig", prompts: bool = True) -> Path:
+def token_baseline(folder: "DataFolder", model: Path, prompts: bool = True) -> Path:
     """
     The paper's model, trained on the same split with the settings that validate best, kept in the posterior model's folder.
 
     Args:
         folder ([`~modeling_pamela.data.folder.DataFolder`]): Split and embedded.
-        model (`Path`): Folder of the posterior model.
-        config ([`PamelaConfig`]): The posterior model's; the token model has the same encoders.
+        model (`Path`): Folder of the posterior model. The token model has the same encoders, in the precision that they are named with there.
         prompts (`bool`): Whether it may see prompts.
 
     Returns:
@@ -33,6 +31,7 @@ def token_baseline(folder: "DataFolder", model: Path, config: "PamelaConfig", pr
     Raises:
         DataError: The posterior model is no local folder.
     """
+    from ..configuration_pamela import PamelaConfig
     from ..data.files import DataError
     from ..training.recipes import RECIPES
     from ..training.trainer import USERS_FILE, train
@@ -42,6 +41,7 @@ def token_baseline(folder: "DataFolder", model: Path, config: "PamelaConfig", pr
             f"{model} is no local folder to keep a token model in; train one and pass it as --token-model."
         )
     recipe = RECIPES["token"]
+    config = PamelaConfig.from_pretrained(model)
     encoders = {f"{role}_encoder": getattr(config, f"{role}_encoder") for role in ("image", "text", "profile")}
     token_config = recipe.config(**encoders, use_text=prompts, rating_scale=list(folder.rating_scale))
     made_of = f"{folder.split_fingerprint()} {recipe} {token_config.to_json_string()}"

@@ -345,7 +345,7 @@ def _methods(dataset: Path, model: Path, token_model: Path | None) -> "tuple[Met
     posterior = load_checkpoint(str(model))
     if posterior.taste is None:
         raise ProfileError("--model must be a posterior model; pass a token model as --token-model.")
-    token = load_checkpoint(str(token_model or token_baseline(folder, model, posterior.config)))
+    token = load_checkpoint(str(token_model or token_baseline(folder, model)))
     methods = Methods(folder, posterior, token)
     made_from: dict[str, object] = {
         "data": data_fingerprint(folder),

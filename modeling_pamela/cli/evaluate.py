@@ -80,7 +80,7 @@ def evaluate(
     for dataset, folder in zip(datasets, folders, strict=True):
         token = None
         if trained_on is None:
-            beside = token_model or token_baseline(folder, Path(model), posterior.config, prompts)
+            beside = token_model or token_baseline(folder, Path(model), prompts)
             token = load_checkpoint(beside, device, dtype)
         chosen = protocol.value if protocol else None
         results = compare(folder, posterior, token, split.value, sizes, chosen, prompts, trained_on)

@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 import typer
+from safetensors import SafetensorError
 
 from ..data.files import DataError
 from ..encoders_pamela import EncoderError
@@ -31,6 +32,8 @@ class PamelaApp(typer.Typer):
             return super().__call__(*args, **kwargs)
         except (DataError, EncoderError, ProfileError, OSError) as error:
             message = str(error)
+        except SafetensorError as error:  # a full disk, where weights are written
+            message = f"Weights cannot be written or read. safetensors said: {error}"
         except ModuleNotFoundError as error:
             message = f"{error.name} is not installed. Install the extras: pip install 'modeling-pamela[data,train,metrics,embedded]'"
         typer.secho(f"Error: {message}", fg=typer.colors.RED, err=True)

@@ -169,12 +169,12 @@ def read_ratings(path: Path, scale: tuple[float, float], names: list[str]) -> Ra
 
 
 def write_scores(rows: list[dict], as_json: bool, as_csv: bool) -> None:
-    """Print rows of `file`, `score` and `std` (may be None)."""
+    """Print rows of `file`, `score` and `std` (may be None), and as JSON and CSV whatever else is in them."""
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))
     elif as_csv:
-        writer = csv.DictWriter(sys.stdout, fieldnames=["file", "score", "std"])
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     else:

@@ -32,7 +32,11 @@ def score(
     device: Device = "cpu",
     dtype: Precision = None,
 ) -> None:
-    """Score pictures, best first: for the population, or for one person. Pictures that cannot be read are named on stderr."""
+    """
+    Score pictures, best first: for the population, or for one person. Pictures that cannot be read are named on stderr.
+
+    std is how unsure the model is of a score. It grows with novelty (--json, --csv): how far a picture lies from the training pictures, 0 to 1.
+    """
     import torch
     from transformers import AutoProcessor
 
@@ -62,13 +66,14 @@ def score(
                 "population."
             )
     with torch.no_grad():
+        output = scorer(**inputs, **person)
+        mean, std = output.scores, output.std
         if profile is not None:
             mean, std = TasteProfile.from_pretrained(profile).score(scorer, **inputs)
-        else:
-            output = scorer(**inputs, **person)
-            mean, std = output.scores, output.std
+    columns = {"score": mean, "std": std, "novelty": output.novelty}
     rows = [
-        {"file": str(files[row]), "score": float(mean[row]), "std": None if std is None else float(std[row])}
+        {"file": str(files[row])}
+        | {name: None if values is None else float(values[row]) for name, values in columns.items()}
         for row in torch.argsort(mean, descending=True, stable=True).tolist()
     ]
     write_scores(rows, as_json, as_csv)

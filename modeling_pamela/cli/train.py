@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .checkpoint import PrecisionName
+
 
 if TYPE_CHECKING:
     from ..configuration_pamela import PamelaConfig
@@ -57,8 +59,13 @@ def train(
         bool, typer.Option(help="Also save every training person's own taste. They are personal data; off by default.")
     ] = False,
     device: Annotated[str | None, typer.Option(help='"cpu" keeps an accelerator out of it.')] = None,
+    dtype: Annotated[
+        PrecisionName | None,
+        typer.Option(help="Of the network while it is trained in steps; its weights are saved in float32."),
+    ] = None,
 ) -> None:
     """Train a model on a data folder. In steps, the epoch that orders unseen people's pictures best is kept."""
+    import torch
     from huggingface_hub.errors import StrictDataclassError
 
     from ..data.joint import JointFolder, open_data
@@ -77,10 +84,14 @@ def train(
     except StrictDataclassError as error:
         raise typer.BadParameter(f"--set: {' '.join(str(error).split())}") from error
     _check(config, save_profiles, [epochs, learning_rate, batch_size, patience])
+    if dtype == PrecisionName.float16 and (device == "cpu" or not torch.cuda.is_available()):
+        raise typer.BadParameter("--dtype float16 needs an accelerator to be trained in; bfloat16 does not.")
     settings = chosen.training(
         num_epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, patience=patience
     )
-    model = run_training(folder, config, output_dir, seed=seed, resume=resume, device=device, **settings)
+    model = run_training(
+        folder, config, output_dir, seed=seed, resume=resume, device=device, dtype=dtype and dtype.value, **settings
+    )
     if save_profiles and process_index() == 0 and not isinstance(folder, JointFolder):
         save_training_profiles(model, folder, output_dir / "profiles")
     if process_index() > 0:

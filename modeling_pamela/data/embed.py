@@ -57,7 +57,7 @@ class FolderEmbeddings:
 
 def bind_encoders(config: PamelaConfig) -> dict[str, str]:
     """
-    Write the widths and fingerprints of the encoders that a config names into it, loading them.
+    Write the widths and fingerprints of the encoders that a config names into it. Their weights are hashed, not loaded.
 
     Returns:
         `dict[str, str]`: Role to fingerprint.
@@ -66,9 +66,9 @@ def bind_encoders(config: PamelaConfig) -> dict[str, str]:
         EncoderError: One cannot be had, or the config's model was trained on another one.
     """
     encoders = {
-        "image": load_image_encoder(config.image_encoder),
-        "text": load_text_encoder(config.text_encoder),
-        "profile": load_text_encoder(config.profile_encoder),
+        "image": load_image_encoder(config.image_encoder, weights=False),
+        "text": load_text_encoder(config.text_encoder, weights=False),
+        "profile": load_text_encoder(config.profile_encoder, weights=False),
     }
     for role, encoder in encoders.items():
         encoder.check_fingerprint(role, config.encoder_fingerprints)

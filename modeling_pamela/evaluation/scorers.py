@@ -152,6 +152,8 @@ class TokenScorer:
         model ([`PamelaForPersonalizedScoring`]): A token model.
         embeddings ([`FolderEmbeddings`]): Of the data folder.
         train (`Ratings`): The training ratings, whose people, sorted by row, are the rows of the user table.
+        data_set (`int` or `np.ndarray` of shape `(U,)`): Set of the folder, whose people then are the set's rows of the user table; or set
+            of every person in it.
     """
 
     name = "token + kNN"
@@ -173,11 +175,15 @@ class TokenScorer:
         table = model.pamela.user_embeddings
         # Without tokens (`use_user=False`) everybody is known by their demographics alone.
         self.tokens = None if table is None else table.weight.detach().cpu()
-        if self.tokens is not None and len(self.tokens) != len(self.users):
-            raise DataError(
-                f"The token model knows {len(self.tokens)} people, but these training ratings are of {len(self.users)}. A jointly trained one is "
-                "judged on all of its data sets together (`pamela bench joint --recipe token`)."
-            )
+        if self.tokens is not None:
+            if isinstance(data_set, int) and model.config.data_sets:
+                first = sum(member["num_users"] for member in model.config.data_sets[:data_set])
+                self.tokens = self.tokens[first : first + model.config.data_sets[data_set]["num_users"]]
+            if len(self.tokens) != len(self.users):
+                raise DataError(
+                    f"The token model knows {len(self.tokens)} people, but these training ratings are of {len(self.users)}. Evaluate it on the "
+                    "data it was trained on."
+                )
         # Pictures are compared as the network sees them; the paper's network sees the embedding itself.
         self.image_embeds = embeddings.image
         if "image" in model.pamela.projections:

@@ -5,7 +5,8 @@ A posterior model with kernel fusion, solved instead of stepped towards: a Gauss
    (Rasmussen & Williams 2006, chapter 2); every input's weight and the noise maximise the marginal likelihood.
 2. Priors: how much people differ in bias, in scale and along every input, and how noisy a rating is, maximise the marginal
    likelihood of the training people's ratings. The population score of a training picture is, for this, the one predicted
-   *without* that picture (cross-fitting): the fitted one knows its ratings already, and people would seem to be all alike.
+   *without* that picture (cross-fitting): the fitted one knows its ratings already, and people would seem to be all alike. A picture
+   that several data sets show is left out in all of them.
 3. Learned directions: the covariance of tastes is re-estimated by a few steps of expectation maximisation on the same likelihood,
    held towards the prior of step 2, which is what lets people differ in ways in which no training person did. Its principal
    directions on the training pictures become the learned directions.
@@ -39,6 +40,8 @@ STEPS = 120
 PEOPLE_A_STEP = 64
 # Numbers in one batch of people x ratings x ratings.
 MAX_BATCH = 2**24
+# Pictures whose kernel value is larger are one picture, e.g. shown by two data sets.
+SAME_PICTURE = 0.999
 DEMOGRAPHICS_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 # Rounds of EM, and how many people step 2's prior counts for in it; both chosen on validation.
 EM_ROUNDS = 12
@@ -118,7 +121,7 @@ def fit_closed_form(
         visible[blocks["text"]] = 0.0
         weights, _ = _solve_population(features * visible, means, variance)
         model.head_without_prompt.weight.copy_((visible * weights)[None])
-    unseen = _out_of_fold(features * scales, means, variance, generator)
+    unseen = _out_of_fold(features * scales, means, variance, _first_of_each(model, inputs["image_embeds"]), generator)
 
     deviation = unseen - bias
     prior_std, noise_std = _fit_priors(features, blocks, deviation, people, unseen, generator)
@@ -238,9 +241,17 @@ def _population_covariance(features: Tensor, scales: Tensor, variance: Tensor) -
     return torch.diag(scales.square()) - scales[:, None] * explained * scales
 
 
-def _out_of_fold(scaled: Tensor, means: Tensor, variance: Tensor, generator: torch.Generator) -> Tensor:
-    """Population score `(N,)` of every training picture, predicted without it."""
-    fold = (torch.randperm(len(scaled), generator=generator) % FOLDS).to(scaled.device)
+def _first_of_each(model: PamelaForPersonalizedScoring, image_embeds: Tensor) -> Tensor:
+    """`(N,)`: the place of the first picture that is the same as each. A model that sees no pictures cannot tell."""
+    if "image" not in model.pamela.projections:
+        return torch.arange(len(image_embeds), device=image_embeds.device)
+    projected = model.pamela.projections["image"](image_embeds)
+    return (model.pamela.kernels["image"].kernel(projected, projected) > SAME_PICTURE).int().argmax(1)
+
+
+def _out_of_fold(scaled: Tensor, means: Tensor, variance: Tensor, first: Tensor, generator: torch.Generator) -> Tensor:
+    """Population score `(N,)` of every training picture, predicted without it, wherever it occurs; see [`_first_of_each`]."""
+    fold = (torch.randperm(len(scaled), generator=generator) % FOLDS).to(scaled.device)[first]
     scores = scaled.new_empty(len(scaled))
     for number in range(FOLDS):
         held_out = fold == number

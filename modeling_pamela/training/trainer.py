@@ -121,7 +121,12 @@ def validate(model: PamelaForPersonalizedScoring, folder: DataFolder | JointFold
 
 
 def _bind_data_sets(config: PamelaConfig, folder: DataFolder | JointFolder) -> Ratings:
-    """Write what a folder's sets are into a config; returns the training ratings, on the scale that the scores are on."""
+    """
+    Write what a folder's sets are into a config; returns the training ratings, on the scale that the scores are on.
+
+    A set's offset and scale give its training ratings the mean and the standard deviation of the first set's. Nothing tells the use of a
+    scale from taste: a set whose people like more, or whose pictures are better, is taken for one that is rated higher.
+    """
     ratings = folder.ratings("train")
     config.training_split = members(folder)[0].folder.split_fingerprint()
     if not isinstance(folder, JointFolder):
@@ -147,6 +152,7 @@ def _bind_data_sets(config: PamelaConfig, folder: DataFolder | JointFolder) -> R
                 "weight": float(member.weight),
                 "offset": offset,
                 "scale": scale,
+                "num_users": len(np.unique(ratings.user[number == place])),
             }
         )
     return replace(ratings, rating_norm=values)
@@ -196,6 +202,7 @@ def train(
     seed: int = 0,
     resume: bool = False,
     device: str | None = None,
+    dtype: str | None = None,
     callbacks: list[TrainerCallback] | None = None,
 ) -> PamelaForPersonalizedScoring:
     """
@@ -216,6 +223,8 @@ def train(
         seed (`int`): Same seed, same data, same machine: same weights.
         resume (`bool`): Go on from the last state in `output_dir`, to the same result as an uninterrupted run.
         device (`str`, *optional*): `"cpu"` keeps a machine's accelerator out of it.
+        dtype (`"bfloat16"` or `"float16"`, *optional*): Precision of the network in the forward and backward pass (autocast); weights
+            and algebra stay in full precision, and so does all of the closed form. `"float16"` needs an accelerator.
         callbacks (`list`, *optional*): Further trainer callbacks.
 
     Returns:
@@ -268,6 +277,8 @@ def train(
             label_names=["labels"],
             dataloader_pin_memory=False,
             use_cpu=device == "cpu",
+            bf16=dtype == "bfloat16",
+            fp16=dtype == "float16",
         )
         _run_trainer(model, arguments, folder, ratings, embeddings, patience, resume, callbacks or [])
     model.eval()

@@ -137,12 +137,26 @@ class TestTrain:
         assert "--set" in run.output
         assert not (tmp_path / "out").exists()
 
+    def test_a_precision_that_needs_an_accelerator(self, data, tmp_path):
+        run = pamela("train", data, "--output-dir", tmp_path / "out", "--device", "cpu", "--dtype", "float16")
+        assert run.exit_code == 2
+        assert "--dtype float16 needs an accelerator" in run.output
+
+    def test_the_closed_form_is_the_same_in_any_precision(self, data, model, tmp_path):
+        run = pamela("train", data, "--output-dir", tmp_path / "m", "--device", "cpu", "--dtype", "bfloat16")
+        assert run.exit_code == 0, (run.output, run.exception)
+        assert (
+            AutoModel.from_pretrained(tmp_path / "m").fingerprint() == AutoModel.from_pretrained(model).fingerprint()
+        )
+
 
 class TestScore:
     def test_forms_agree(self, model, pictures):
         as_json = pamela("score", model, pictures, "--json")
         rows = [json.loads(line) for line in as_json.stdout.splitlines()]
-        assert [set(row) for row in rows] == [{"file", "score", "std"}] * 4
+        assert [set(row) for row in rows] == [{"file", "score", "std", "novelty"}] * 4
+        # Scenes like those that were trained on.
+        assert all(0 <= row["novelty"] < 0.8 for row in rows)
         assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
         assert {Path(row["file"]).relative_to(pictures).as_posix() for row in rows} == {
             "a.jpg",
@@ -151,9 +165,9 @@ class TestScore:
             "more/deep/d.JPG",
         }
         table = list(csv.DictReader(io.StringIO(pamela("score", model, pictures, "--csv").stdout)))
-        assert [(row["file"], float(row["score"]), float(row["std"])) for row in table] == [
-            (row["file"], row["score"], row["std"]) for row in rows
-        ]
+        assert [
+            {"file": row.pop("file")} | {name: float(value) for name, value in row.items()} for row in table
+        ] == rows
         lines = pamela("score", model, pictures).stdout.splitlines()
         assert lines == [f"{row['score']:.3f} ± {row['std']:.3f}  {row['file']}" for row in rows]
 
@@ -261,6 +275,44 @@ class TestEvaluate:
         by_method = {(row["method"], row["k"]): row["srocc"] for row in rows}
         # Without a rating, a person is the population.
         assert by_method["posterior", 0] == pytest.approx(by_method["population", "-"])
+
+    def test_several_data_sets_and_the_baseline_of_each(self, model, token_model, data, tmp_path):
+        """A joint model of two sets, a joint token model beside it, or one that is trained for each set and kept."""
+        other = tmp_path / "other"
+        shutil.copytree(data, other)
+        assert "encoded now: 0 pictures" in pamela("embed", data, other).output
+        joint = tmp_path / "joint"
+        for recipe in ("posterior", "token"):
+            steps = ["--epochs", 1] if recipe == "token" else []
+            out = joint / recipe
+            run = pamela(
+                "train",
+                data,
+                other,
+                "--output-dir",
+                out,
+                "--recipe",
+                recipe,
+                *steps,
+                "--device",
+                "cpu",
+                "--weights",
+                "1,0.5",
+            )
+            assert run.exit_code == 0, (run.output, run.exception)
+        found = {}
+        for beside in (["--token-model", joint / "token"], [], ["--dtype", "bfloat16"]):
+            run = pamela("evaluate", joint / "posterior", data, other, *beside, "--json", tmp_path / "rows.json")
+            assert run.exit_code == 0, (run.output, run.exception)
+            rows = json.loads((tmp_path / "rows.json").read_text())
+            assert set(rows) == {str(data), str(other)}
+            for of_set in rows.values():
+                assert {"token + kNN", "posterior", "population"} <= {row["method"] for row in of_set}
+            # One set twice: what is trained for either alone is one model, made once.
+            found[str(beside)] = sorted((joint / "posterior").glob("baselines/*"))
+        assert [len(kept) for kept in found.values()] == [0, 1, 1]
+        run = pamela("evaluate", model, data, "--token-model", joint / "token")
+        assert run.exit_code == 0, (run.output, run.exception)
 
     @pytest.mark.parametrize(
         "options",

@@ -132,6 +132,39 @@ def test_an_interrupted_run_goes_on(small_folder, config, encoder):
     assert torch.equal(read_embeddings(small_folder, config).image, before.image)
 
 
+def test_a_run_that_is_killed_keeps_what_it_stored(small_folder, config, encoder):
+    """After the first part of two pictures, as a kill signal would."""
+    import multiprocessing
+
+    process = multiprocessing.get_context("fork").Process(target=_embed_until_killed, args=(small_folder, config))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -9
+    keys = small_folder.images["sha256"].to_pylist()
+    assert len(EmbeddingStore(small_folder.path, encoder.fingerprint, "image").missing(keys)) == 5
+    assert embed_folder(small_folder, config)["pictures"] == 5
+    assert read_embeddings(small_folder, config).image.isfinite().all()
+
+
+def _embed_until_killed(folder, config):
+    import os
+    import signal
+
+    from modeling_pamela.data import embed
+
+    embed.PART_SIZE = 2
+    written = embed.EmbeddingStore.add
+
+    def add(store, keys, embeddings):
+        if len(store):
+            os.kill(os.getpid(), signal.SIGKILL)
+        written(store, keys, embeddings)
+
+    embed.EmbeddingStore.add = add
+    torch.set_num_threads(1)
+    embed.embed_folder(folder, config)
+
+
 def test_embeddings_of_another_encoder_do_not_count(small_folder, config, encoder):
     other = EmbeddingStore(small_folder.path, "0123456789abcdef", "image")
     sha256 = list(dict.fromkeys(small_folder.images["sha256"].to_pylist()))

@@ -117,6 +117,23 @@ def test_std_grows_away_from_the_training_pictures(model, world):
     assert std[-1] > 1.2 * std[0]
 
 
+def test_std_of_a_person_grows_with_novelty_at_the_same_evidence(model, world):
+    rated = inputs(world.embeddings, np.arange(20))
+    profile = TasteProfile.fit(model, torch.linspace(0, 1, 20), **rated)
+    # The directions of pictures nobody rated, at ever larger distances.
+    novelty, std = [], []
+    for factor in (0.5, 1.0, 1.5, 2.0, 3.0, 30.0):
+        asked = {
+            **inputs(world.embeddings, np.arange(100, 140)),
+            "image_embeds": factor * world.embeddings.image[100:],
+        }
+        novelty.append(model(**asked).novelty.mean().item())
+        std.append(profile.score(model, **asked).std.mean().item())
+    assert novelty == sorted(novelty)
+    assert std == sorted(std)
+    assert std[-1] > 1.5 * std[0]
+
+
 def test_the_fitted_hyperparameters_are_the_likeliest(model, world, train_ratings):
     pictures, place = np.unique(train_ratings.image, return_inverse=True)
     means, counts = closed_form._crowd_means(closed_form._pad(train_ratings, place), len(pictures))

@@ -17,10 +17,12 @@ from modeling_pamela.data.files import DataError
 from modeling_pamela.data.folder import DataFolder, Ratings, write_card
 from modeling_pamela.data.joint import JointFolder, data_set_of_user, open_data
 from modeling_pamela.evaluation.comparison import compare
-from modeling_pamela.evaluation.protocol import unseen_cases, validation_cases
+from modeling_pamela.evaluation.protocol import Evidence, unseen_cases, validation_cases
+from modeling_pamela.evaluation.scorers import TokenScorer
+from modeling_pamela.training import closed_form
 from modeling_pamela.training.closed_form import fit_closed_form
 from modeling_pamela.training.recipes import RECIPES
-from modeling_pamela.training.trainer import make_model, train, validate
+from modeling_pamela.training.trainer import _bind_data_sets, make_model, train, validate
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -103,23 +105,90 @@ def test_every_recipe_trains_and_is_evaluated_set_by_set(joint, taste_folder, ot
         assert posterior.scores.mse.mean() < 2 * metrics[f"mse_{name}"] + 0.01
 
 
+def test_sets_are_brought_to_one_mean_and_spread(joint):
+    """By moments alone: people who like more, or better pictures, would look the same."""
+    config = RECIPES["posterior"].config()
+    matched, raw = _bind_data_sets(config, joint).rating_norm, joint.ratings("train")
+    second = data_set_of_user(joint)[raw.user] == 1
+    for moment in (np.mean, np.std):
+        assert moment(matched[second]) == pytest.approx(moment(matched[~second]))
+    np.testing.assert_array_equal(matched[~second], raw.rating_norm[~second])
+    member = config.data_sets[1]
+    np.testing.assert_allclose(member["offset"] + member["scale"] * matched[second], raw.rating_norm[second])
+
+
+def test_a_joint_token_model_knows_the_people_of_each_set(joint, tmp_path):
+    settings = RECIPES["token"].training(num_epochs=1, batch_size=64)
+    model = train(joint, RECIPES["token"].config(**TINY), tmp_path / "m", device="cpu", **settings)
+    whole = TokenScorer(model, read_embeddings(joint, model.config), joint.ratings("train"), data_set_of_user(joint))
+    for number, member in enumerate(joint.members):
+        train_ratings = member.folder.ratings("train")
+        one = TokenScorer(model, read_embeddings(member.folder, model.config), train_ratings, number)
+        user, queries = int(train_ratings.user[0]), np.arange(5)
+        nothing = np.zeros(0, dtype=np.int64)
+        found = one(Evidence(user, nothing, np.zeros(0)), queries)
+        expected = whole(Evidence(user + member.first_user, nothing, np.zeros(0)), queries + member.first_image)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def two_halves(world, train_ratings):
     """The simulated people as two sets of other pictures, the second twice as noisy."""
     second = train_ratings.user >= 50
     return train_ratings.user, np.where(second, train_ratings.image % 50 + 50, train_ratings.image % 50), second
 
 
-def test_noise_is_told_apart_per_set(kernel_config, world, train_ratings):
+def fitted_noise(config, ratings, embeddings, data_set=None):
+    """Standard deviation of every set's noise."""
+    config = type(config)(**config.to_dict())
+    if data_set is not None:
+        config.data_sets = [{"name": name, "weight": 1.0, "offset": 0.0, "scale": 1.0} for name in "ab"]
+    model = make_model(config, ratings, embeddings, 0)
+    fit_closed_form(model, ratings, embeddings, 0, data_set)
+    return model.noise_variances.sqrt().numpy()
+
+
+def test_noise_of_a_set_is_what_it_is_alone(kernel_config, world, train_ratings):
     user, image, second = two_halves(world, train_ratings)
-    noise = np.random.default_rng(0).normal(0, 1, len(user)) * np.where(second, 0.12, 0.06)
-    values = world.scores[user, image] + noise
+    true = np.array([0.04, 0.12])
+    values = world.scores[user, image] + np.random.default_rng(0).normal(0, 1, len(user)) * true[second.astype(int)]
     _, kept = np.unique(np.stack([user, image]), axis=1, return_index=True)
-    ratings = Ratings(*(column[kept] for column in (np.arange(len(user)), user, image, values, values)))
-    config = type(kernel_config)(**kernel_config.to_dict())
-    config.data_sets = [{"name": name, "weight": 1.0, "offset": 0.0, "scale": 1.0} for name in "ab"]
-    model = make_model(config, ratings, world.embeddings, 0)
-    fit_closed_form(model, ratings, world.embeddings, 0, (np.arange(140) >= 50).astype(np.int64))
-    np.testing.assert_allclose(model.noise_variances.sqrt(), [0.06, 0.12], rtol=0.3)
+    rows = Ratings(np.arange(len(user)), user, image, values, values)
+
+    def fit(chosen, data_set=None):
+        ratings = Ratings(*(getattr(rows, field.name)[chosen] for field in dataclasses.fields(rows)))
+        return fitted_noise(kernel_config, ratings, world.embeddings, data_set)
+
+    together = fit(kept, (np.arange(140) >= 50).astype(np.int64))
+    alone = np.concatenate([fit(kept[~second[kept]]), fit(kept[second[kept]])])
+    np.testing.assert_allclose(together, alone, rtol=0.2)
+    # Of small noise the kernels, which are as good as white over few pictures, take a share for taste, one set or two.
+    np.testing.assert_allclose(alone, true, rtol=0.3)
+
+
+def test_a_picture_of_two_sets_is_predicted_without_either(kernel_config, world, train_ratings):
+    """Every picture occurs in both sets; were it not left out of both, it would be known, and noise seem smaller."""
+    second = train_ratings.user >= 50
+    image = train_ratings.image + 140 * second
+    ratings = Ratings(
+        train_ratings.rating_id, train_ratings.user, image, train_ratings.rating, train_ratings.rating_norm
+    )
+    twice = {name: torch.cat([getattr(world.embeddings, name)] * 2) for name in ("image", "text", "metadata")}
+    # One of the sets has no prompts, and its pictures were encoded on another machine.
+    twice["text"][140:] = 0
+    twice["image"][140:] *= 1 + 1e-4
+    embeddings = dataclasses.replace(world.embeddings, **twice)
+    model = make_model(type(kernel_config)(**kernel_config.to_dict()), ratings, embeddings, 0)
+    first = closed_form._first_of_each(model, embeddings.image)
+    assert first.tolist() == [*range(140)] * 2
+    scaled = model.pamela(**{f"{name}_embeds": rows for name, rows in twice.items()}).pooler_output.double()
+    means = torch.rand(280, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    known = closed_form._out_of_fold(scaled, means, means.new_full((280,), 1e-4), first, generator)
+    changed = means.clone()
+    changed[[3, 143]] += 1
+    generator.manual_seed(0)
+    again = closed_form._out_of_fold(scaled, changed, means.new_full((280,), 1e-4), first, generator)
+    assert (again - known)[[3, 143]].abs().max() < 0.05 < (again - known).abs().max()
 
 
 def test_two_sets_that_are_one_give_one_sets_model_and_a_small_weight_leaves_a_set_out(

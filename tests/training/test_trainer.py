@@ -84,6 +84,18 @@ def test_training_learns_and_keeps_the_best_epoch(trained, taste_folder, recipe)
     assert not model.training
 
 
+@pytest.mark.parametrize("recipe", STEPPED)
+def test_in_half_precision_nearly_the_same_is_learned(trained, taste_folder, tmp_path, recipe):
+    half, diary = run(recipe, taste_folder, tmp_path, dtype="bfloat16")
+    full, expected, _ = trained[recipe]
+    assert {tensor.dtype for tensor in half.state_dict().values()} == {torch.float32}
+    assert half.fingerprint() != full.fingerprint()  # it was rounded
+    losses = np.array([diary.values("loss"), expected.values("loss")])
+    assert np.isfinite(losses).all()
+    np.testing.assert_allclose(losses[0], losses[1], atol=0.05 * np.ptp(losses[1]) + 0.01)
+    assert max(diary.values("eval_user_srocc")) == pytest.approx(max(expected.values("eval_user_srocc")), abs=0.05)
+
+
 class Spoiler(Diary):
     """Turns the scores upside down in the last epoch."""
 
@@ -244,13 +256,20 @@ def _save_on_a_full_disk(path):
     import signal
     from types import SimpleNamespace
 
+    from safetensors import SafetensorError
+
     from modeling_pamela.training.trainer import _save
 
     model = AutoModel.from_pretrained(path)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    limit = (path / "model.safetensors").stat().st_size // 2
+    # The files before the weights fit.
+    assert limit > max(file.stat().st_size for file in path.glob("*.py"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         _save(model, SimpleNamespace(user_ids=[]), None, path)
+    except SafetensorError as error:
+        os._exit(7 if "File too large" in str(error) else 1)
     except BaseException:
-        os._exit(7)
+        os._exit(1)
     os._exit(0)
