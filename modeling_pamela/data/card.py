@@ -22,9 +22,9 @@ from PIL import ImageOps
 
 from .anonymity import anonymity_report, band
 from .files import atomic_write
-from .folder import DataFolder, write_card
+from .folder import DataFolder, data_title, write_card
 from .images import ImageError, open_image
-from .schema import CONTEXTS, IMAGES, PAIRS, RATINGS, SPLITS, USERS
+from .schema import CONFIGS, SPLITS, USERS
 
 
 __all__ = ["QUESTIONS", "agreement", "render_card", "theme_column", "update_card"]
@@ -100,7 +100,7 @@ def render_card(folder: DataFolder, assets: Path | None) -> str:
         pictures["mosaic"] = _save(mosaic, assets / "pictures.png")
 
     values = {
-        "title": folder.metadata.get("pretty_name") or source.get("name") or "Personal picture ratings",
+        "title": data_title(folder.metadata),
         "repo": "path/to/this/folder",
         "summary": f"{ratings['user'].nunique():,} people gave {len(ratings):,} ratings of {ratings['image'].nunique():,} "
         f"pictures on a scale from {low:g} to {high:g}: data for learning what one person likes.",
@@ -320,10 +320,9 @@ def _anonymity(folder: DataFolder, own: Mapping[str, Any]) -> str:
 
 def _schema(folder: DataFolder) -> list[tuple[str, list[tuple[str, str, str]]]]:
     result = []
-    tables = {"ratings": RATINGS, "users": USERS, "images": IMAGES, "contexts": CONTEXTS, "pairs": PAIRS}
     for entry in folder.metadata["configs"]:
         name = entry["config_name"]
-        described = tables.get(name, {})
+        described = CONFIGS.get(name, {})
         schema = pq.read_schema(folder.files(name, entry["data_files"][0]["split"])[0])
         rows = [
             (
