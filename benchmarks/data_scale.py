@@ -13,7 +13,6 @@ import csv
 import json
 import os
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -93,7 +92,9 @@ def stage(name: str, source: Path, out: Path) -> None:
     start = time.perf_counter()
     STAGES[name](source, out)
     seconds = time.perf_counter() - start
-    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not getrusage: its maximum counts the parent that the process was forked from.
+    status = Path("/proc/self/status").read_text()
+    mib = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     print(json.dumps({"seconds": seconds, "mib": mib}))
 
 

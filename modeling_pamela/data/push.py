@@ -9,6 +9,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from .files import DataError
 from .folder import DataFolder
+from .schema import CONFIGS
 
 
 __all__ = ["PushError", "PushPlan", "plan_push", "push_folder"]
@@ -60,6 +61,8 @@ def plan_push(folder: str | Path, repo_id: str, private: bool = True) -> PushPla
     """
     try:
         validate_repo_id(repo_id)
+        if "/" not in repo_id:
+            raise HFValidationError("The owner is missing.")
     except HFValidationError as error:
         raise PushError(f"{repo_id!r} is not the id of a repo: expected owner/name. {error}") from error
     data = DataFolder(folder)
@@ -74,7 +77,8 @@ def plan_push(folder: str | Path, repo_id: str, private: bool = True) -> PushPla
 
 def push_folder(folder: str | Path, repo_id: str, private: bool = True, token: str | None = None) -> str:
     """
-    Uploads a data set, in one commit; the repo is made where there is none.
+    Uploads a data set; the repo is made where there is none. Tables and plots of an earlier upload that are no longer part of the
+    data set are removed from the repo: `load_dataset` would read them along.
 
     Args:
         folder (`str` or `Path`): A data set in the standard form, best one written by `pamela data build`.
@@ -98,6 +102,7 @@ def push_folder(folder: str | Path, repo_id: str, private: bool = True, token: s
             folder_path=folder,
             repo_type="dataset",
             allow_patterns=list(plan.files),
+            delete_patterns=[*(f"{config}/*.parquet" for config in CONFIGS), "assets/*.png"],
             commit_message="Upload the data set",
         )
     except LocalTokenNotFoundError as error:
