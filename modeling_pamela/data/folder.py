@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +79,24 @@ class ContextDraw:
     draw: int
     user: int
     rating_ids: np.ndarray
+
+
+@contextmanager
+def open_parquet(file: Path, **options: Any) -> Iterator[pq.ParquetFile]:
+    """
+    Opens a Parquet file of a data set; what is found damaged in it inside the block is told as a [`DataFolderError`].
+
+    Args:
+        file (`Path`): The file.
+        options: Of `pq.ParquetFile`.
+    """
+    try:
+        with pq.ParquetFile(file, **options) as parquet:
+            yield parquet
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataFolderError(
+            f"{file} is cut off or not Parquet ({error}). Download or import the data set again."
+        ) from error
 
 
 class DataFolder:
@@ -185,15 +204,10 @@ class DataFolder:
         columns = [name for name in CONFIGS.get(config, ()) if name not in left_out]
         tables = []
         for file in self.files(config, split):
-            try:
-                with pq.ParquetFile(file, read_dictionary=list(encoded)) as parquet:
-                    names = parquet.schema_arrow.names
-                    wanted = names if only is None else set(only)
-                    tables.append(parquet.read([name for name in names if name in wanted and name not in left_out]))
-            except (pa.ArrowInvalid, OSError) as error:
-                raise DataFolderError(
-                    f"{file} is cut off or not Parquet ({error}). Download or import the data set again."
-                ) from error
+            with open_parquet(file, read_dictionary=list(encoded)) as parquet:
+                names = parquet.schema_arrow.names
+                wanted = names if only is None else set(only)
+                tables.append(parquet.read([name for name in names if name in wanted and name not in left_out]))
             absent = [name for name in columns if name not in names]
             if absent:
                 raise DataFolderError(f"{file} lacks the columns {absent}; it has {names}.")
@@ -301,16 +315,11 @@ class DataFolder:
         """Yields each picture's row in [`images`] and its bytes, in order, holding a few at a time."""
         row = 0
         for file in self.files("images", "train"):
-            try:
-                with pq.ParquetFile(file) as parquet:
-                    for batch in parquet.iter_batches(batch_size=32, columns=["image.bytes"]):
-                        for content in batch.column("image").field("bytes"):
-                            yield row, content.as_py()
-                            row += 1
-            except (pa.ArrowInvalid, OSError) as error:
-                raise DataFolderError(
-                    f"{file} is cut off or not Parquet ({error}). Download or import the data set again."
-                ) from error
+            with open_parquet(file) as parquet:
+                for batch in parquet.iter_batches(batch_size=32, columns=["image.bytes"]):
+                    for content in batch.column("image").field("bytes"):
+                        yield row, content.as_py()
+                        row += 1
 
     def _rows(self, names: pa.ChunkedArray, known: pa.ChunkedArray, config: str) -> np.ndarray:
         encoded = [

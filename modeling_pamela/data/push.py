@@ -8,7 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalToken
 from huggingface_hub.utils import validate_repo_id
 
 from .files import DataError
-from .folder import DataFolder
+from .folder import DataFolder, open_parquet
 from .schema import CONFIGS
 
 
@@ -57,7 +57,7 @@ def plan_push(folder: str | Path, repo_id: str, private: bool = True) -> PushPla
 
     Raises:
         PushError: `repo_id` is not the id of a repo.
-        DataFolderError: `folder` is no data set, or incomplete.
+        DataFolderError: `folder` is no data set, or is incomplete or damaged.
     """
     try:
         validate_repo_id(repo_id)
@@ -69,7 +69,9 @@ def plan_push(folder: str | Path, repo_id: str, private: bool = True) -> PushPla
     files = [data.path / "README.md", *sorted((data.path / "assets").glob("*.png"))]
     for config in data.metadata["configs"]:
         for entry in config["data_files"]:
-            files += data.files(config["config_name"], entry["split"])
+            for file in data.files(config["config_name"], entry["split"]):
+                with open_parquet(file):  # a file that is cut off has no footer
+                    files.append(file)
     sizes = {file.relative_to(data.path).as_posix(): file.stat().st_size for file in files}
     every = sorted(file.relative_to(data.path).as_posix() for file in data.path.rglob("*") if file.is_file())
     return PushPlan(repo_id, private, sizes, [name for name in every if name not in sizes])
@@ -91,7 +93,7 @@ def push_folder(folder: str | Path, repo_id: str, private: bool = True, token: s
 
     Raises:
         PushError: The Hub refuses it, or cannot be reached.
-        DataFolderError: `folder` is no data set, or incomplete.
+        DataFolderError: `folder` is no data set, or is incomplete or damaged.
     """
     plan = plan_push(folder, repo_id, private)
     api = HfApi(token=token)
