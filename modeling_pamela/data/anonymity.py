@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .files import DataError, atomic_folder, link_tree
-from .folder import DataFolder, check_target, write_card
+from .folder import DataFolder, check_target, open_parquet, write_card
 from .schema import USERS, arrow_schema
 
 
@@ -218,9 +218,10 @@ def coarsen_folder(
         for file in (new / "embeddings").rglob("part-text-*.parquet"):
             file.unlink()
         for file in [*new.glob("ratings/*.parquet"), *new.glob("pairs/*.parquet"), *new.glob("preview/*.parquet")]:
-            given_away = [name for name in pq.read_schema(file).names if name in changed]
-            if given_away:
-                rest = pq.read_table(file).drop(given_away)
+            with open_parquet(file) as parquet:
+                given_away = [name for name in parquet.schema_arrow.names if name in changed]
+                rest = parquet.read().drop(given_away) if given_away else None
+            if rest is not None:
                 file.unlink()  # it may be the source's own, hard-linked
                 pq.write_table(rest.cast(arrow_schema({}, rest.schema)), file)
         (new / "users").mkdir()

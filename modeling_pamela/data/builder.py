@@ -40,7 +40,7 @@ def split_files(folder: str | Path, config: str) -> dict[str, list[str]]:
         `dict[str, list[str]]`: Split to its files, in order.
 
     Raises:
-        PamelaDataError: There is no such folder, or it has no such config.
+        PamelaDataError: There is no such folder, it has no such config, or shards are missing.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -58,6 +58,10 @@ def split_files(folder: str | Path, config: str) -> dict[str, list[str]]:
             if present
             else f"{folder} is not a data set in the standard form. Pass its folder as data_dir=..."
         )
+    for files in splits.values():
+        number = Path(files[0]).stem.rpartition("-of-")[2]
+        if number.isdigit() and len(files) != int(number):
+            raise PamelaDataError(f"{folder} has {len(files)} of {int(number)} {config} shards. Download it again.")
     return splits
 
 

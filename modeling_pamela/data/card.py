@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import yaml
 from datasets import Features, Value
 from jinja2 import Environment, StrictUndefined
@@ -22,9 +21,9 @@ from PIL import ImageOps
 
 from .anonymity import anonymity_report, band
 from .files import atomic_write
-from .folder import DataFolder, write_card
+from .folder import DataFolder, data_title, open_parquet, write_card
 from .images import ImageError, open_image
-from .schema import CONTEXTS, IMAGES, PAIRS, RATINGS, SPLITS, USERS
+from .schema import CONFIGS, SPLITS, USERS
 
 
 __all__ = ["QUESTIONS", "agreement", "render_card", "theme_column", "update_card"]
@@ -86,7 +85,10 @@ def render_card(folder: DataFolder, assets: Path | None) -> str:
     theme_of_image = folder.images[column].to_pandas().fillna("not stated").astype(str) if column else None
     themes = _themes(ratings, theme_of_image) if theme_of_image is not None else None
     persons = agreement(ratings["user"].to_numpy(), ratings["image"].to_numpy(), ratings["rating"].to_numpy())
-    rejected = folder.path / "rejected.parquet"
+    rejected, set_aside = folder.path / "rejected.parquet", "not recorded"
+    if rejected.exists():
+        with open_parquet(rejected) as parquet:
+            set_aside = f"{parquet.metadata.num_rows:,}, in `rejected.parquet` with the reason"
 
     published = yaml.safe_load((_template_folder() / "published.yaml").read_text(encoding="utf-8"))
     pictures: dict[str, str | None] = dict.fromkeys(("mosaic", "histogram", "theme_plot", "agreement_plot"))
@@ -100,7 +102,7 @@ def render_card(folder: DataFolder, assets: Path | None) -> str:
         pictures["mosaic"] = _save(mosaic, assets / "pictures.png")
 
     values = {
-        "title": folder.metadata.get("pretty_name") or source.get("name") or "Personal picture ratings",
+        "title": data_title(folder.metadata),
         "repo": "path/to/this/folder",
         "summary": f"{ratings['user'].nunique():,} people gave {len(ratings):,} ratings of {ratings['image'].nunique():,} "
         f"pictures on a scale from {low:g} to {high:g}: data for learning what one person likes.",
@@ -108,9 +110,7 @@ def render_card(folder: DataFolder, assets: Path | None) -> str:
         "source": " ".join(str(source[key]) for key in ("name", "url") if source.get(key))
         or _text(None, "pamela.source"),
         "scale": _scale(low, high, own.get("anchors")),
-        "rejected": f"{pq.read_metadata(rejected).num_rows:,}, in `rejected.parquet` with the reason"
-        if rejected.exists()
-        else "not recorded",
+        "rejected": set_aside,
         "spread": [
             _spread("ratings of a person", per_person, "{:,.0f}"),
             _spread("ratings of a picture", per_picture, "{:,.0f}"),
@@ -320,11 +320,11 @@ def _anonymity(folder: DataFolder, own: Mapping[str, Any]) -> str:
 
 def _schema(folder: DataFolder) -> list[tuple[str, list[tuple[str, str, str]]]]:
     result = []
-    tables = {"ratings": RATINGS, "users": USERS, "images": IMAGES, "contexts": CONTEXTS, "pairs": PAIRS}
     for entry in folder.metadata["configs"]:
         name = entry["config_name"]
-        described = tables.get(name, {})
-        schema = pq.read_schema(folder.files(name, entry["data_files"][0]["split"])[0])
+        described = CONFIGS.get(name, {})
+        with open_parquet(folder.files(name, entry["data_files"][0]["split"])[0]) as parquet:
+            schema = parquet.schema_arrow
         rows = [
             (
                 f"`{column}`",

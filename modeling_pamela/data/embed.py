@@ -19,7 +19,7 @@ from ..configuration_pamela import PamelaConfig
 from ..encoders_pamela import FrozenEncoder, load_image_encoder, load_text_encoder
 from ..processing_pamela import PamelaProcessor, describe
 from .files import DataError
-from .folder import DataFolder
+from .folder import DataFolder, write_card
 from .images import ImageError, open_image
 from .joint import JointFolder
 from .processes import local_device, num_processes, process_index
@@ -83,7 +83,7 @@ def embed_folder(folder: DataFolder, config: PamelaConfig, batch_size: int = 4, 
     Encode what the store does not hold yet: pictures, prompts, metadata and demographics.
 
     Args:
-        folder ([`DataFolder`]): The data set; `embeddings/` in it is added to.
+        folder ([`DataFolder`]): The data set; `embeddings/` in it is added to, and `pamela.encoders` of its card names the encoders.
         config ([`PamelaConfig`]): Names the encoders.
         batch_size (`int`): Pictures or texts a forward pass.
         device (`str`): Where to encode.
@@ -97,6 +97,7 @@ def embed_folder(folder: DataFolder, config: PamelaConfig, batch_size: int = 4, 
     device = local_device(device)
     processor = PamelaProcessor.from_config(config)
     image_encoder = load_image_encoder(config.image_encoder).to(device)
+    names = {image_encoder.fingerprint: config.image_encoder}
     store = EmbeddingStore(folder.path, image_encoder.fingerprint, "image")
     keys = folder.images["sha256"].to_pylist()
     wanted = set(_own_share(store.missing(keys)))
@@ -120,8 +121,12 @@ def embed_folder(folder: DataFolder, config: PamelaConfig, batch_size: int = 4, 
         ("metadata", "profile", _metadata_sentences(folder)),
         ("demographics", "profile", _demographics_sentences(folder)),
     ):
-        encoder = load_text_encoder(config.text_encoder if role == "text" else config.profile_encoder).to(device)
+        encoder_name = config.text_encoder if role == "text" else config.profile_encoder
+        encoder = load_text_encoder(encoder_name).to(device)
+        names[encoder.fingerprint] = encoder_name
         encoded[name] = _embed_texts(folder.path, texts, encoder, processor, role, batch_size)
+    if process_index() == 0:
+        _name_encoders(folder, names)
     return encoded
 
 
@@ -223,6 +228,15 @@ def folder_texts(folder: DataFolder) -> list[str]:
     """The texts of a data set that are embedded: prompts, and sentences of metadata and demographics; each once."""
     texts = [*folder.prompts, *_metadata_sentences(folder), *_demographics_sentences(folder)]
     return list(dict.fromkeys(text for text in texts if text and text.strip()))
+
+
+def _name_encoders(folder: DataFolder, names: dict[str, str | None]) -> None:
+    """Writes fingerprint and name of encoders into the card, which is read anew: others may have written to it meanwhile."""
+    metadata = DataFolder(folder.path).metadata
+    known = metadata["pamela"].get("encoders") or {}
+    if known | names != known:
+        metadata["pamela"]["encoders"] = dict(sorted((known | names).items()))
+        write_card(folder.path, metadata)
 
 
 def _own_share(keys: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from .card import render_card
 from .files import DataError, atomic_folder
-from .folder import DataFolder, check_target, data_configs, write_card
+from .folder import DataFolder, check_target, data_configs, open_parquet, write_card
 from .schema import CONTEXTS, EMBEDDINGS, IMAGES, PAIRS, PREVIEW, RATINGS, USERS, arrow_schema
 from .store import EmbeddingStore, text_key
 
@@ -117,7 +117,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
 def _image_batches(data: DataFolder) -> Iterator[pa.Table]:
     for file in data.files("images", "train"):
-        with pq.ParquetFile(file) as parquet:
+        with open_parquet(file) as parquet:
             schema = arrow_schema(IMAGES, parquet.schema_arrow)
             for batch in parquet.iter_batches(_IMAGE_ROWS):
                 yield pa.Table.from_batches([batch]).select(schema.names).cast(schema)

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +17,19 @@ import yaml
 from huggingface_hub import metadata_load, metadata_save
 
 from .files import DataError, atomic_write
-from .schema import CONTEXTS, EMBEDDINGS, IMAGES, PAIRS, PREVIEW, RATINGS, USERS, Column
+from .schema import CONFIGS, RATINGS
 
 
-__all__ = ["ContextDraw", "DataFolder", "DataFolderError", "Ratings", "check_target", "data_configs", "write_card"]
+__all__ = [
+    "ContextDraw",
+    "DataFolder",
+    "DataFolderError",
+    "Ratings",
+    "check_target",
+    "data_configs",
+    "data_title",
+    "write_card",
+]
 
 
 class DataFolderError(DataError):
@@ -69,6 +79,24 @@ class ContextDraw:
     draw: int
     user: int
     rating_ids: np.ndarray
+
+
+@contextmanager
+def open_parquet(file: Path, **options: Any) -> Iterator[pq.ParquetFile]:
+    """
+    Opens a Parquet file of a data set; what is found damaged in it inside the block is told as a [`DataFolderError`].
+
+    Args:
+        file (`Path`): The file.
+        options: Of `pq.ParquetFile`.
+    """
+    try:
+        with pq.ParquetFile(file, **options) as parquet:
+            yield parquet
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataFolderError(
+            f"{file} is cut off or not Parquet ({error}). Download or import the data set again."
+        ) from error
 
 
 class DataFolder:
@@ -149,20 +177,37 @@ class DataFolder:
             )
         return found
 
-    def table(self, config: str, split: str = "train", leave_out: Iterable[str] = ()) -> pa.Table:
-        """A split as an Arrow table, without the columns in `leave_out`; the order of rows is that of the files."""
-        columns = _STANDARD.get(config, {})
+    def table(
+        self,
+        config: str,
+        split: str = "train",
+        leave_out: Iterable[str] = (),
+        only: Iterable[str] | None = None,
+        encoded: Iterable[str] = (),
+    ) -> pa.Table:
+        """
+        A split as an Arrow table; the order of rows is that of the files.
+
+        Args:
+            config, split (`str`): Which.
+            leave_out (iterable of `str`): Columns not to read.
+            only (iterable of `str`, *optional*): The columns to read; by default all.
+            encoded (iterable of `str`): Columns of text to read as `pa.DictionaryArray`, each chunk with a dictionary of its own.
+
+        Returns:
+            `pa.Table`
+
+        Raises:
+            DataFolderError: There is no such split, or a file of it is missing, damaged or without a standard column.
+        """
         left_out = set(leave_out)
+        columns = [name for name in CONFIGS.get(config, ()) if name not in left_out]
         tables = []
         for file in self.files(config, split):
-            try:
-                with pq.ParquetFile(file) as parquet:
-                    names = parquet.schema_arrow.names
-                    tables.append(parquet.read(columns=[name for name in names if name not in left_out]))
-            except (pa.ArrowInvalid, OSError) as error:
-                raise DataFolderError(
-                    f"{file} is cut off or not Parquet ({error}). Download or import the data set again."
-                ) from error
+            with open_parquet(file, read_dictionary=list(encoded)) as parquet:
+                names = parquet.schema_arrow.names
+                wanted = names if only is None else set(only)
+                tables.append(parquet.read([name for name in names if name in wanted and name not in left_out]))
             absent = [name for name in columns if name not in names]
             if absent:
                 raise DataFolderError(f"{file} lacks the columns {absent}; it has {names}.")
@@ -218,7 +263,9 @@ class DataFolder:
         """
         if not splits:
             raise DataFolderError(f"Name at least one split of the ratings: {self.splits}.")
-        table = pa.concat_tables([self.table("ratings", split).select(list(RATINGS)) for split in splits])
+        # Names repeat: each is looked up once a chunk.
+        ids = ("user_id", "image_id")
+        table = pa.concat_tables([self.table("ratings", split, only=RATINGS, encoded=ids) for split in splits])
         return Ratings(
             rating_id=table["rating_id"].to_numpy(),
             user=self._rows(table["user_id"], self.users["user_id"], "users"),
@@ -268,19 +315,18 @@ class DataFolder:
         """Yields each picture's row in [`images`] and its bytes, in order, holding a few at a time."""
         row = 0
         for file in self.files("images", "train"):
-            try:
-                with pq.ParquetFile(file) as parquet:
-                    for batch in parquet.iter_batches(batch_size=32, columns=["image.bytes"]):
-                        for content in batch.column("image").field("bytes"):
-                            yield row, content.as_py()
-                            row += 1
-            except (pa.ArrowInvalid, OSError) as error:
-                raise DataFolderError(
-                    f"{file} is cut off or not Parquet ({error}). Download or import the data set again."
-                ) from error
+            with open_parquet(file) as parquet:
+                for batch in parquet.iter_batches(batch_size=32, columns=["image.bytes"]):
+                    for content in batch.column("image").field("bytes"):
+                        yield row, content.as_py()
+                        row += 1
 
     def _rows(self, names: pa.ChunkedArray, known: pa.ChunkedArray, config: str) -> np.ndarray:
-        rows = pc.index_in(names, value_set=known)
+        encoded = [
+            chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode() for chunk in names.chunks
+        ]
+        places = [pc.index_in(chunk.dictionary, value_set=known).take(chunk.indices) for chunk in encoded]
+        rows = pa.chunked_array(places, pa.int32())
         if rows.null_count:
             example = names.filter(pc.is_null(rows))[0].as_py()
             raise DataFolderError(
@@ -288,17 +334,6 @@ class DataFolder:
                 f"Download or import the data set again."
             )
         return rows.to_numpy().astype(np.int64)
-
-
-_STANDARD: Mapping[str, Mapping[str, Column]] = {
-    "ratings": RATINGS,
-    "users": USERS,
-    "images": {name: column for name, column in IMAGES.items() if name != "image"},
-    "pairs": PAIRS,
-    "contexts": CONTEXTS,
-    "embeddings": EMBEDDINGS,
-    "preview": PREVIEW,
-}
 
 
 def data_configs(
@@ -329,6 +364,13 @@ def data_configs(
         "contexts": {protocol: f"contexts/{protocol}.parquet" for protocol in protocols},
     }
     return [*configs, *(config(name, files) for name, files in optional.items() if files)]
+
+
+def data_title(metadata: Mapping[str, Any]) -> str:
+    """The name of a data set, by the front matter of its card."""
+    source = metadata["pamela"].get("source")
+    name = source.get("name") if isinstance(source, dict) else source
+    return str(metadata.get("pretty_name") or name or "Personal picture ratings")
 
 
 def write_card(folder: Path, metadata: dict[str, Any], text: str | None = None) -> None:

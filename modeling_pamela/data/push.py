@@ -8,7 +8,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalToken
 from huggingface_hub.utils import validate_repo_id
 
 from .files import DataError
-from .folder import DataFolder
+from .folder import DataFolder, open_parquet
+from .schema import CONFIGS
 
 
 __all__ = ["PushError", "PushPlan", "plan_push", "push_folder"]
@@ -56,17 +57,21 @@ def plan_push(folder: str | Path, repo_id: str, private: bool = True) -> PushPla
 
     Raises:
         PushError: `repo_id` is not the id of a repo.
-        DataFolderError: `folder` is no data set, or incomplete.
+        DataFolderError: `folder` is no data set, or is incomplete or damaged.
     """
     try:
         validate_repo_id(repo_id)
+        if "/" not in repo_id:
+            raise HFValidationError("The owner is missing.")
     except HFValidationError as error:
         raise PushError(f"{repo_id!r} is not the id of a repo: expected owner/name. {error}") from error
     data = DataFolder(folder)
     files = [data.path / "README.md", *sorted((data.path / "assets").glob("*.png"))]
     for config in data.metadata["configs"]:
         for entry in config["data_files"]:
-            files += data.files(config["config_name"], entry["split"])
+            for file in data.files(config["config_name"], entry["split"]):
+                with open_parquet(file):  # a file that is cut off has no footer
+                    files.append(file)
     sizes = {file.relative_to(data.path).as_posix(): file.stat().st_size for file in files}
     every = sorted(file.relative_to(data.path).as_posix() for file in data.path.rglob("*") if file.is_file())
     return PushPlan(repo_id, private, sizes, [name for name in every if name not in sizes])
@@ -74,7 +79,8 @@ def plan_push(folder: str | Path, repo_id: str, private: bool = True) -> PushPla
 
 def push_folder(folder: str | Path, repo_id: str, private: bool = True, token: str | None = None) -> str:
     """
-    Uploads a data set, in one commit; the repo is made where there is none.
+    Uploads a data set; the repo is made where there is none. Tables and plots of an earlier upload that are no longer part of the
+    data set are removed from the repo: `load_dataset` would read them along.
 
     Args:
         folder (`str` or `Path`): A data set in the standard form, best one written by `pamela data build`.
@@ -87,7 +93,7 @@ def push_folder(folder: str | Path, repo_id: str, private: bool = True, token: s
 
     Raises:
         PushError: The Hub refuses it, or cannot be reached.
-        DataFolderError: `folder` is no data set, or incomplete.
+        DataFolderError: `folder` is no data set, or is incomplete or damaged.
     """
     plan = plan_push(folder, repo_id, private)
     api = HfApi(token=token)
@@ -98,6 +104,7 @@ def push_folder(folder: str | Path, repo_id: str, private: bool = True, token: s
             folder_path=folder,
             repo_type="dataset",
             allow_patterns=list(plan.files),
+            delete_patterns=[*(f"{config}/*.parquet" for config in CONFIGS), "assets/*.png"],
             commit_message="Upload the data set",
         )
     except LocalTokenNotFoundError as error:

@@ -26,14 +26,20 @@ from datasets import Features, Image, List, Value
 
 
 __all__ = [
+    "CHOICES",
+    "CONFIGS",
     "CONTEXTS",
     "EMBEDDINGS",
     "IMAGES",
     "PAIRS",
+    "PART_OF_PERSON",
+    "PART_OF_PICTURE",
     "PREVIEW",
+    "PROTOCOLS",
     "RATINGS",
     "REJECTED",
     "SPLITS",
+    "UNSEEN",
     "USERS",
     "Column",
     "arrow_schema",
@@ -114,6 +120,16 @@ PREVIEW: Mapping[str, Column] = {
     **RATINGS,
 }
 
+CONFIGS: Mapping[str, Mapping[str, Column]] = {
+    "ratings": RATINGS,
+    "users": USERS,
+    "images": IMAGES,
+    "pairs": PAIRS,
+    "contexts": CONTEXTS,
+    "embeddings": EMBEDDINGS,
+    "preview": PREVIEW,
+}
+
 REJECTED: Mapping[str, Column] = {
     "file": Column(Value("string"), "The source file."),
     "line": Column(
@@ -136,6 +152,30 @@ SPLITS: Mapping[str, str] = {
     "test_context": "test people, training and validation pictures: what may be known of them",
     "reserve": "used by nobody: validation people's ratings of test pictures, and training people without a training rating",
 }
+
+# Whose ratings, and of which pictures, stand in a split: 0 training, 1 validation, 2 test. `reserve` says nothing, and
+# `test_context` nothing of the pictures, which are training or validation ones.
+PART_OF_PERSON: Mapping[str, int] = {
+    "train": 0,
+    "val_seen": 0,
+    "test_seen": 0,
+    "val_context": 1,
+    "val_unseen": 1,
+    "test_context": 2,
+    "test_unseen": 2,
+}
+PART_OF_PICTURE: Mapping[str, int] = {
+    "train": 0,
+    "val_context": 0,
+    "val_seen": 1,
+    "val_unseen": 1,
+    "test_seen": 2,
+    "test_unseen": 2,
+}
+
+UNSEEN = ("val_unseen", "test_unseen")
+PROTOCOLS = ("train", "query")
+CHOICES = ("left", "right", "tie")
 
 
 def arrow_schema(columns: Mapping[str, Column], source: pa.Schema | None = None) -> pa.Schema:

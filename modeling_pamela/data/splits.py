@@ -34,7 +34,17 @@ import pyarrow.parquet as pq
 
 from .files import DataError, atomic_folder, link_tree
 from .folder import DataFolder, check_target, data_configs, write_card
-from .schema import CONTEXTS, PAIRS, RATINGS, SPLITS, arrow_schema
+from .schema import (
+    CONTEXTS,
+    PAIRS,
+    PART_OF_PERSON,
+    PART_OF_PICTURE,
+    PROTOCOLS,
+    RATINGS,
+    SPLITS,
+    UNSEEN,
+    arrow_schema,
+)
 
 
 __all__ = ["SplitError", "SplitOptions", "SplitSummary", "split_folder"]
@@ -52,19 +62,8 @@ _CELLS = np.array(
 _CELLS = np.pad(_CELLS, (0, 1), constant_values="reserve")
 _PARTS = ("train", "val", "test")
 _NO_PART = 3
-# Where ratings have published splits: the part that each says its person and picture are in.
-_PART_OF_USERS = {"train": 0, "val_seen": 0, "test_seen": 0, "val_context": 1, "val_unseen": 1} | {
-    "test_context": 2,
-    "test_unseen": 2,
-}
-_PART_OF_PICTURES = {"train": 0, "val_context": 0, "test_context": 0, "val_seen": 1, "val_unseen": 1} | {
-    "test_seen": 2,
-    "test_unseen": 2,
-}
 # Independent random streams of one seed, so that an option of one does not move the others.
 _USERS, _PICTURES, _CONTEXTS = range(3)
-_UNSEEN = ("val_unseen", "test_unseen")
-_PROTOCOLS = ("train", "query")
 
 
 class SplitError(DataError):
@@ -140,7 +139,8 @@ def split_folder(
     folder: str | Path, options: SplitOptions, out: str | Path | None = None, overwrite: bool = False
 ) -> SplitSummary:
     """
-    Splits a data set, or splits it again: all its ratings are read back first, so nothing of an earlier split stays.
+    Splits a data set, or splits it again: all its ratings are read back first, so nothing of an earlier split stays, and no
+    preview, which shows ratings of one split.
 
     Args:
         folder (`str` or `Path`): A data set in the standard form.
@@ -184,8 +184,8 @@ def split_folder(
         _check_cells(cell, options)
     else:
         cell = _published_cells(table, options.ratings_from)
-        part_of_user = _part_of_each(cell, users, len(data.user_ids), _PART_OF_USERS)
-        part_of_picture = _part_of_each(cell, pictures, len(data.image_ids), _PART_OF_PICTURES)
+        part_of_user = _part_of_each(cell, users, len(data.user_ids), PART_OF_PERSON)
+        part_of_picture = _part_of_each(cell, pictures, len(data.image_ids), PART_OF_PICTURE)
     pairs = _split_pairs(data, part_of_user, part_of_picture)
 
     frame = pd.DataFrame(
@@ -194,9 +194,9 @@ def split_folder(
     contexts: dict[str, pa.Table] = {}
     left_out: dict[tuple[str, str], list[str]] = {}
     known_elsewhere = np.isin(cell, ("val_context", "test_context")).any()
-    for protocol in _PROTOCOLS if known_elsewhere else ("query",):
+    for protocol in PROTOCOLS if known_elsewhere else ("query",):
         rows = []
-        for split in _UNSEEN:
+        for split in UNSEEN:
             drawn, too_few = _draw_contexts(frame, protocol, split, options)
             rows += [(protocol, split, draw, data.user_ids[user], ids) for draw, user, ids in drawn]
             left_out[protocol, split] = [data.user_ids[user] for user in too_few]
@@ -222,7 +222,10 @@ def split_folder(
             pq.write_table(chosen, new / "pairs" / f"{split}.parquet")
         for protocol, draws in contexts.items():
             pq.write_table(draws, new / "contexts" / f"{protocol}.parquet")
-        metadata = data.metadata | {"configs": data_configs(counts, contexts, pairs)}
+        configs = data_configs(counts, contexts, pairs)
+        replaced = {"pairs", "contexts", "preview", *(config["config_name"] for config in configs)}
+        configs += [config for config in data.metadata["configs"] if config["config_name"] not in replaced]
+        metadata = data.metadata | {"configs": configs}
         metadata["pamela"] = metadata["pamela"] | {"split": asdict(options)}
         write_card(new, metadata)
     return SplitSummary(counts, left_out)
@@ -399,7 +402,7 @@ def _draw_contexts(
         queries = queries - options.max_query_context
     pools = {user: rows.to_numpy() for user, rows in known.groupby("user")["rating_id"] if len(rows) >= (size or 1)}
     enough = [user for user in queries.index[queries >= options.min_queries] if user in pools]
-    stream = [options.seed, _CONTEXTS, _PROTOCOLS.index(protocol), _UNSEEN.index(split)]
+    stream = [options.seed, _CONTEXTS, PROTOCOLS.index(protocol), UNSEEN.index(split)]
     drawn = [
         (draw, user, np.random.default_rng([*stream, draw, user]).permutation(pools[user])[:size])
         for draw in range(options.draws)

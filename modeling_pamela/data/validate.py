@@ -24,35 +24,27 @@ from tqdm.auto import tqdm
 
 from .folder import DataFolder, DataFolderError
 from .images import ImageError, open_image
-from .schema import CONTEXTS, IMAGES, PAIRS, RATINGS, SPLITS, USERS, Column
+from .schema import (
+    CHOICES,
+    CONFIGS,
+    CONTEXTS,
+    PAIRS,
+    PART_OF_PERSON,
+    PART_OF_PICTURE,
+    PROTOCOLS,
+    RATINGS,
+    SPLITS,
+    UNSEEN,
+)
 
 
-__all__ = ["CHOICES", "ValidationReport", "Violation", "validate_folder"]
+__all__ = ["ValidationReport", "Violation", "validate_folder"]
 
-CHOICES = ("left", "right", "tie")
 # Columns of comparisons that a row may leave empty.
 _OPTIONAL = ("prompt_id", "left_condition", "right_condition")
 
-_STANDARD: Mapping[str, Mapping[str, Column]] = {
-    "ratings": RATINGS,
-    "users": USERS,
-    "images": IMAGES,
-    "contexts": CONTEXTS,
-    "pairs": PAIRS,
-}
-# Whose ratings, and of which pictures, may stand in a split: 0 training, 1 validation, 2 test. `reserve` is used by nobody.
-_PERSON_PART = {
-    "train": 0,
-    "val_seen": 0,
-    "test_seen": 0,
-    "val_unseen": 1,
-    "val_context": 1,
-    "test_unseen": 2,
-    "test_context": 2,
-}
-_PICTURE_PART = {"train": 0, "val_context": 0, "val_seen": 1, "val_unseen": 1, "test_seen": 2, "test_unseen": 2}
 # What may be known of test people is of training and of validation pictures, so it says nothing of which of the two they are.
-_MOST_HELD_OUT = _PICTURE_PART | {"test_context": 1}
+_MOST_HELD_OUT = {**PART_OF_PICTURE, "test_context": 1}
 _PART = ("training", "validation", "test")
 _BATCH = 32
 # What pyarrow and datasets raise on damaged bytes: names that are no text and metadata that is no JSON among them.
@@ -227,7 +219,7 @@ class _Check:
             inside = file.relative_to(self.data.path).parts
             if file in named or any(part.startswith(".") for part in inside):
                 continue
-            if inside[0] in _STANDARD:
+            if inside[0] in CONFIGS and inside[0] != "embeddings":  # those need no config where they were made
                 self.add(
                     "file not in the card",
                     file,
@@ -261,7 +253,7 @@ class _Check:
         self.add("unreadable file", file, None, f"cut off, damaged or not Parquet ({_one_line(error)})")
 
     def _columns(self, file: Path, schema: pa.Schema, config: str) -> bool:
-        standard = _STANDARD.get(config, {})
+        standard = CONFIGS.get(config, {})
         absent = [name for name in standard if name not in schema.names]
         if absent:
             self.add("columns", file, None, f"lacks {absent}; it has {schema.names}")
@@ -460,9 +452,9 @@ class _Check:
         """No person and no picture (by its bytes) on two sides of a split. Returns the part of each person and content."""
         people = ratings[ratings["user"] >= 0]
         pictures = ratings[ratings["content"] >= 0]
-        person_part = self._one_part(people, "user", "user_id", _PERSON_PART, "person on two sides of the split")
+        person_part = self._one_part(people, "user", "user_id", PART_OF_PERSON, "person on two sides of the split")
         picture_part = self._one_part(
-            pictures, "content", "image_id", _PICTURE_PART, "picture on two sides of the split"
+            pictures, "content", "image_id", PART_OF_PICTURE, "picture on two sides of the split"
         )
 
         known = pictures[pictures["split"] == "test_context"].drop_duplicates("content")
@@ -509,7 +501,7 @@ class _Check:
         split, user, content = (ratings[name].to_numpy() for name in ("split", "user", "content"))
         queries = {
             key: rows["content"].to_numpy()
-            for key, rows in ratings[ratings["split"].isin(["val_unseen", "test_unseen"])].groupby(["split", "user"])
+            for key, rows in ratings[ratings["split"].isin(UNSEEN)].groupby(["split", "user"])
         }
         seen: set[tuple[str, str, int, str]] = set()
         for protocol in self._splits("contexts"):
@@ -522,13 +514,13 @@ class _Check:
                 def bad(rule: str, detail: str, draw: Any = draw) -> None:
                     self.add(rule, draw.file, int(draw.row), detail)
 
-                if draw.protocol != protocol or protocol not in ("train", "query"):
+                if draw.protocol != protocol or protocol not in PROTOCOLS:
                     bad(
                         "context protocol",
                         f"{draw.protocol!r} in the file of {protocol!r}; known are 'train' and 'query'",
                     )
                     continue
-                if draw.split not in ("val_unseen", "test_unseen"):
+                if draw.split not in UNSEEN:
                     bad("context split", f"{draw.split!r}; expected 'val_unseen' or 'test_unseen'")
                     continue
                 key = (draw.protocol, draw.split, draw.draw, draw.user_id)
@@ -583,14 +575,14 @@ class _Check:
             user = self._resolve(table, "user_id", self.user_ids, "users")
             sides = [self._resolve(table, side, self.image_ids, "images") for side in ("left_id", "right_id")]
             frames.append(table)
-            if split not in _PERSON_PART or self.user_ids is None or self.content is None:
+            if split not in PART_OF_PERSON or self.user_ids is None or self.content is None:
                 continue
-            other = np.array([person_part.get(name, _PERSON_PART[split]) != _PERSON_PART[split] for name in user])
+            other = np.array([person_part.get(name, PART_OF_PERSON[split]) != PART_OF_PERSON[split] for name in user])
             self.add_rows(
                 "person on two sides of the split",
                 table,
                 other & (user >= 0),
-                _saying(f"not a {_PART[_PERSON_PART[split]]} person, as the split asks for"),
+                _saying(f"not a {_PART[PART_OF_PERSON[split]]} person, as the split asks for"),
             )
             held_out = [[picture_part.get(self.content[row], 0) if row >= 0 else 0 for row in side] for side in sides]
             self.add_rows(

@@ -2,6 +2,7 @@
 
 import csv
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -26,10 +27,10 @@ def write_table() -> Callable[[Path, list[dict[str, object]]], None]:
     return write_csv
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """12 people x 20 pictures in 2 sets, all rated, on a scale from 1 to 5."""
-    folder = tmp_path / "source"
+@pytest.fixture(scope="session")
+def made_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 people x 20 pictures in 2 sets, all rated, on a scale from 1 to 5; not to be changed."""
+    folder = tmp_path_factory.mktemp("made") / "source"
     (folder / "pictures").mkdir(parents=True)
     rng = np.random.default_rng(0)
     pictures = [
@@ -58,10 +59,23 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def folder(source: Path, tmp_path: Path) -> Path:
-    """The source, imported."""
-    import_tidy(source, tmp_path / "data", (1, 5))
-    return tmp_path / "data"
+def source(made_source: Path, tmp_path: Path) -> Path:
+    """A copy of the source for one test."""
+    return shutil.copytree(made_source, tmp_path / "source")
+
+
+@pytest.fixture(scope="session")
+def made_folder(made_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source, imported; not to be changed."""
+    folder = tmp_path_factory.mktemp("made") / "data"
+    import_tidy(made_source, folder, (1, 5))
+    return folder
+
+
+@pytest.fixture
+def folder(source: Path, made_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the imported source, beside the source, for one test."""
+    return shutil.copytree(made_folder, tmp_path / "data")
 
 
 @pytest.fixture

@@ -115,6 +115,8 @@ def test_folder_is_encoded_once(small_folder, config, encoder, processor):
     assert (found.metadata == 0).all()
     assert found.metadata.shape == (8, config.profile_embed_dim)
     assert found.demographics.any(-1).all()
+    names = {encoder.fingerprint: config.image_encoder, config.encoder_fingerprints["text"]: config.text_encoder}
+    assert DataFolder(small_folder.path).metadata["pamela"]["encoders"] == names
 
 
 def test_an_interrupted_run_goes_on(small_folder, config, encoder):

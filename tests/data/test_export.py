@@ -16,6 +16,7 @@ from modeling_pamela.data.files import DataError
 from modeling_pamela.data.folder import DataFolder, DataFolderError
 from modeling_pamela.data.importers.pairs import import_pairs
 from modeling_pamela.data.load import load_pamela
+from modeling_pamela.data.push import plan_push
 from modeling_pamela.data.splits import SplitOptions, split_folder
 from modeling_pamela.data.store import EmbeddingStore, text_key
 from modeling_pamela.data.validate import validate_folder
@@ -169,13 +170,25 @@ def test_published_embeddings_are_a_store(whole, built):
 def test_embeddings_can_be_left_out(whole, tmp_path):
     build_folder(whole, tmp_path / "built", embeddings=False)
     assert not (tmp_path / "built" / "embeddings").exists()
-    run_elsewhere(
-        sys.executable,
-        READ_WITHOUT_THE_PACKAGE,
-        tmp_path,
-        tmp_path / "built",
-        *(config for config in CONFIGS if config != "embeddings"),
-    )
+    configs = DataFolder(tmp_path / "built").metadata["configs"]
+    assert {config["config_name"] for config in configs} == set(CONFIGS) - {"embeddings"}
+
+
+def test_a_split_keeps_what_stays_true(built):
+    split_folder(built, SplitOptions(1, test_users=3, val_users=2, max_query_context=2, min_queries=2))
+    configs = DataFolder(built).metadata["configs"]
+    assert {config["config_name"] for config in configs} == set(CONFIGS) - {"preview"}
+    assert validate_folder(built).violations == []
+
+
+@pytest.mark.parametrize("config", ["images", "ratings", "users"])
+def test_a_damaged_file_is_told(whole, tmp_path, config):
+    file = next((whole / config).iterdir())
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(DataFolderError, match="cut off or not Parquet"):
+        build_folder(whole, tmp_path / "built")
+    with pytest.raises(DataFolderError, match="cut off or not Parquet"):
+        plan_push(whole, "somebody/taste")
 
 
 def test_preview_rows_belong_together(whole, built):

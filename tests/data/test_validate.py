@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from modeling_pamela.cli.data import data_app
 from modeling_pamela.data.folder import DataFolder, DataFolderError, write_card
+from modeling_pamela.data.schema import PAIRS, arrow_schema
 from modeling_pamela.data.splits import SplitOptions, split_folder
 from modeling_pamela.data.validate import Violation, validate_folder
 
@@ -212,7 +213,7 @@ def paired(split):
         for i in range(4)
     ]
     (split / "pairs").mkdir()
-    pq.write_table(pa.Table.from_pylist(pairs), split / "pairs/train.parquet")
+    pq.write_table(pa.Table.from_pylist(pairs, arrow_schema(PAIRS)), split / "pairs/train.parquet")
     metadata = DataFolder(split).metadata
     metadata["configs"].append(
         {"config_name": "pairs", "data_files": [{"split": "train", "path": "pairs/train.parquet"}]}

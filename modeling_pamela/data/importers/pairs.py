@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..archive import open_archive
 from ..files import atomic_folder, link_tree
-from ..folder import DataFolder, DataFolderError, data_configs, write_card
+from ..folder import DataFolder, DataFolderError, data_configs, open_parquet, write_card
 from ..schema import REJECTED, arrow_schema
 from ..splits import SplitOptions, split_folder
 from ..tables import SourceError, SourceTable, read_table
@@ -119,9 +118,10 @@ def _append(folder: Path, pairs: pa.Table, rejected: list[dict[str, Any]]) -> No
     with atomic_folder(folder) as new:
         link_tree(data.path.resolve(), new, skip=frozenset({"pairs", "rejected.parquet"}))
         write_table(pairs, new / "pairs" / "train.parquet")
-        earlier = (
-            pq.read_table(folder / "rejected.parquet").to_pylist() if (folder / "rejected.parquet").exists() else []
-        )
+        earlier = []
+        if (folder / "rejected.parquet").exists():
+            with open_parquet(folder / "rejected.parquet") as parquet:
+                earlier = parquet.read().to_pylist()
         write_table(pa.Table.from_pylist([*earlier, *rejected], arrow_schema(REJECTED)), new / "rejected.parquet")
         others = [config for config in data.metadata["configs"] if config["config_name"] != "pairs"]
         own = [config for config in data_configs(["train"], pairs=["train"]) if config["config_name"] == "pairs"]

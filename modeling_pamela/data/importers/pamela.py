@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..archive import open_archive
+from ..schema import UNSEEN
 from ..splits import SplitOptions
 from ..tables import SourceError, SourceTable, parse_numbers, read_records
 from .standard import ImportSummary, Source, attribute_tables, check_out, check_scale, write_source
@@ -169,7 +170,7 @@ def _leaks(ratings: SourceTable) -> dict[str, list[str]]:
         }
     )[ratings.usable]
     train = frame[frame["official_split"] == "train"]
-    new_people = frame[frame["official_split"].isin(["val_unseen", "test_unseen"])]["user_id"].unique()
+    new_people = frame[frame["official_split"].isin(UNSEEN)]["user_id"].unique()
     new_pictures = frame[frame["official_split"] != "train"]["image_id"].unique()
     return {
         "people of unseen splits who are in 'train' too": sorted(set(new_people) & set(train["user_id"])),

@@ -39,9 +39,9 @@ from tqdm.auto import tqdm
 
 from ..archive import Archive, MemberError
 from ..files import atomic_folder, atomic_write
-from ..folder import check_target, data_configs, write_card
+from ..folder import check_target, data_configs, data_title, write_card
 from ..images import ImageError, open_image
-from ..schema import CONTEXTS, IMAGES, PAIRS, RATINGS, REJECTED, SPLITS, USERS, arrow_schema
+from ..schema import CHOICES, IMAGES, PAIRS, RATINGS, REJECTED, USERS, arrow_schema
 from ..splits import SplitOptions, split_folder
 from ..tables import SourceError, SourceTable, parse_numbers
 
@@ -62,7 +62,17 @@ __all__ = [
 SHARD_BYTES = 200_000_000
 # Pictures decoded together and written as one row group: small, so that streaming readers hold little.
 _BATCH = 32
-CHOICES = ("left", "right", "tie")
+# `pamela data card` replaces it, once the data set is as it shall be.
+_CARD = """# {title}
+
+Personal picture ratings; `pamela data card` describes them here.
+
+```python
+from datasets import load_dataset
+
+ratings = load_dataset("path/to/this/folder", "ratings")
+```
+"""
 
 
 @dataclass
@@ -231,7 +241,8 @@ def write_source(source: Source, out: Path, *, overwrite: bool, strict: bool, dr
             if chosen is not None:
                 write_table(chosen, folder / "pairs" / "train.parquet")
             write_table(pa.Table.from_pylist(rejected, arrow_schema(REJECTED)), folder / "rejected.parquet")
-            write_card(folder, _card_metadata(source, chosen is not None), _card_text(summary))
+            metadata = _card_metadata(source, chosen is not None)
+            write_card(folder, metadata, _CARD.format(title=data_title(metadata)))
             if source.split is None:
                 return summary
             split = split_folder(folder, source.split)
@@ -605,28 +616,3 @@ def _card_metadata(source: Source, pairs: bool) -> dict[str, Any]:
     pamela.pop("split", None)
     rest = {name: value for name, value in source.card.items() if name not in ("configs", "dataset_info", "pamela")}
     return rest | {"configs": data_configs(["train"], pairs=["train"] if pairs else []), "pamela": pamela}
-
-
-def _card_text(summary: ImportSummary) -> str:
-    low, high = summary.rating_scale
-    parts: Sequence[str] = [
-        "# Personal picture ratings\n",
-        f"{summary.users:,} people, {summary.pictures:,} pictures, {summary.ratings:,} ratings on a scale from {low:g} to "
-        f"{high:g}. {len(summary.rejected):,} rows of the source were set aside (`rejected.parquet`).\n",
-        '```python\nfrom datasets import load_dataset\n\nratings = load_dataset("path/to/this/folder", "ratings")\n```\n',
-        "Besides the columns below, each table has those of its source.\n",
-    ]
-    tables = {"ratings": RATINGS, "users": USERS, "images": IMAGES, "contexts": CONTEXTS}
-    if summary.pairs:
-        tables["pairs"] = PAIRS
-    described = [
-        f"## {name}\n\n| column | |\n|---|---|\n"
-        + "".join(f"| `{column}` | {entry.description} |\n" for column, entry in columns.items())
-        for name, columns in tables.items()
-    ]
-    splits = "".join(f"| `{split}` | {meaning} |\n" for split, meaning in SPLITS.items())
-    described.append(
-        "## Splits of the ratings\n\nBefore `pamela data split`, all ratings are in `train`. After it:\n\n"
-        f"| split | |\n|---|---|\n{splits}"
-    )
-    return "\n".join([*parts, *described])
