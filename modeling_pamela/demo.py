@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 from transformers.utils import logging
 
-from .data.embed import embed_folder, embed_pictures
+from .data.embed import embed_folder
 from .data.files import DataError
 from .data.folder import DataFolder
 from .data.importers.tidy import import_tidy
+from .data.pictures import embed_pictures
 from .data.scenes import RATING_SCALE, Scene, SimulatedRater, sample_raters, sample_scenes, write_scene_dataset
 from .data.splits import SplitOptions, split_folder
 from .evaluation.contact_sheet import Card, Section, write_contact_sheet

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import math
 import shutil
+import subprocess
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -473,3 +475,20 @@ def test_profiles_are_private_on_the_hub_and_never_go_to_a_public_repo(tiny_mode
     assert path == "/api/repos/create"
     assert body.get("private") is True or body.get("visibility") == "private"
     assert not others
+
+
+def test_a_taste_is_learned_without_the_libraries_of_data_sets(tmp_path):
+    """A subprocess in which they cannot be imported learns a taste and ranks a folder."""
+    Image.new("RGB", (64, 64), (250, 10, 10)).save(tmp_path / "red.png")
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys(["datasets", "pyarrow", "pandas", "evaluate", "scipy", "diffusers"]))
+import torch
+from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring, TasteProfile, TasteStore, blend, suggest_next
+config = PamelaConfig(**{ENCODERS}, image_embed_dim=4920, hidden_size=16)
+model = PamelaForPersonalizedScoring(config).eval()
+profile = TasteProfile.fit(model, torch.tensor([0.9]), image_embeds=torch.randn(1, 4920))
+print(len(profile.rank(model, {str(tmp_path)!r})))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.stdout == "1\n", run.stderr
