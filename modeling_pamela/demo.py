@@ -129,7 +129,9 @@ def rank_for(
 ) -> Ranking:
     """Let a person rate some pictures, learn their taste, and score the new ones."""
     ratings = person.rate(rated.scenes, rng)
-    profile = TasteProfile.fit(model, torch.from_numpy(ratings), scale=RATING_SCALE, image_ids=None, **rated.embeds)
+    profile = TasteProfile.fit(
+        model, torch.from_numpy(ratings), scale=RATING_SCALE, image_ids=None, data_set=None, **rated.embeds
+    )
     mean, std = (values.numpy() for values in profile.score(model, **new.embeds))
     truth = np.array([person.utility(scene) for scene in new.scenes])
     scores = np.concatenate([mean, _population_scores(model, new)])

@@ -78,6 +78,7 @@ class TasteStore:
     Taste profiles of one model in one safetensors file: posterior means in half precision to score with, and each person's
     evidence, from which [`get`] rebuilds the whole posterior. Covariances are not kept, nor embeddings of pictures.
 
+    Scores are the model's: of people of a data set other than its first, not on their own scale, but in the same order.
     Opening reads next to nothing; scoring reads the means once, in blocks. Tastes are personal data: the file holds what people
     said of which picture, under their ids.
 
@@ -123,6 +124,7 @@ class TasteStore:
                 raise ValueError(f"format version {facts.get('format_version')}, expected {FORMAT_VERSION}")
             self.model_fingerprint = facts["model_fingerprint"]
             self.encoder_fingerprints: dict[str, str] | None = json.loads(facts["encoder_fingerprints"])
+            self.data_set: str | None = json.loads(facts["data_set"])
             self.means = self._tensors["means"]
             self._check_shapes()
         except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -210,6 +212,7 @@ class TasteStore:
             model_fingerprint=self.model_fingerprint,
             encoder_fingerprints=self.encoder_fingerprints,
             demographics_embeds=demographics if demographics.any() else None,
+            data_set=self.data_set,
         )
 
     @property
@@ -393,6 +396,11 @@ class _Writer(ExitStack):
                 f"The profile of {user_id!r} belongs to the model {profile.model_fingerprint}, those before to "
                 f"{first.model_fingerprint}. Migrate all to one model."
             )
+        if profile.data_set != first.data_set:
+            raise ProfileError(
+                f"The profile of {user_id!r} is of the data set {profile.data_set!r}, those before of {first.data_set!r}, whose people "
+                "use their scales differently. Make a store for each."
+            )
         if user_id in self.seen:
             raise ProfileError(f"There are two profiles of {user_id!r}; expected each user_id once.")
         self.seen.add(user_id)
@@ -459,6 +467,7 @@ class _Writer(ExitStack):
                 "format_version": str(FORMAT_VERSION),
                 "model_fingerprint": self.first.model_fingerprint,
                 "encoder_fingerprints": json.dumps(self.first.encoder_fingerprints),
+                "data_set": json.dumps(self.first.data_set),
             }
         }
         offset = 0
