@@ -6,8 +6,9 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from io import BufferedRandom
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -125,6 +126,7 @@ class TasteStore:
             self.model_fingerprint = facts["model_fingerprint"]
             self.encoder_fingerprints: dict[str, str] | None = json.loads(facts["encoder_fingerprints"])
             self.data_set: str | None = json.loads(facts["data_set"])
+            self._checksum = facts["checksum"]
             self.means = self._tensors["means"]
             self._check_shapes()
         except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -158,6 +160,18 @@ class TasteStore:
                 writer.add(user_id, profile)
             writer.finish()
         return cls(path)
+
+    def verify(self) -> None:
+        """
+        Read the whole file, in about a second a gigabyte, and refuse it where it was changed. Opening looks at lengths only.
+
+        Raises:
+            ProfileError: Tastes or evidence are not what was written.
+        """
+        with self.path.open("rb") as file:
+            file.seek(HEADER_BYTES)
+            if hashlib.file_digest(file, "sha256").hexdigest() != self._checksum:
+                raise ProfileError(f"{self.path} was changed since it was written. Copy it again, or create it anew.")
 
     def get(self, user_id: str, features: Mapping[str, Tensor]) -> TasteProfile:
         """
@@ -376,7 +390,7 @@ class _Writer(ExitStack):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.file: BinaryIO = self.enter_context(path.open("wb"))
+        self.file: BufferedRandom = self.enter_context(path.open("w+b"))
         self.file.write(b" " * HEADER_BYTES)
         self.parts: dict[str, Any] = {
             name: self.enter_context(tempfile.TemporaryFile(dir=path.parent))  # noqa: SIM115
@@ -521,6 +535,8 @@ class _Writer(ExitStack):
             else:
                 self.parts[name].seek(0)
                 shutil.copyfileobj(self.parts[name], self.file, 2**20)
+        self.file.seek(HEADER_BYTES)
+        header["__metadata__"]["checksum"] = hashlib.file_digest(self.file, "sha256").hexdigest()
         text = json.dumps(header).encode("ascii")
         self.file.seek(0)
         self.file.write((HEADER_BYTES - 8).to_bytes(8, "little") + text)
