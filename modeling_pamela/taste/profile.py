@@ -750,7 +750,7 @@ class TasteProfile:
                 facts["model_fingerprint"],
                 facts["encoder_fingerprints"],
                 tensors.get("demographics_embeds"),
-                facts["data_set"],
+                facts.get("data_set"),
             )
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise ProfileError(
@@ -781,8 +781,8 @@ def _units(model: PamelaForPersonalizedScoring, data_set: str | None) -> _Units:
     names = [member["name"] for member in sets]
     if data_set not in names:
         raise ProfileError(
-            f"The model was not trained on a data set {data_set!r}. Name one of {', '.join(map(repr, names)) or 'several (it has one)'}, "
-            "or none."
+            f"The model was not trained on a data set {data_set!r}. "
+            + (f"Name one of {', '.join(map(repr, names))}, or none." if names else "It knows but one, so name none.")
         )
     number = names.index(data_set)
     return _Units(sets[number]["offset"], sets[number]["scale"], model.noise_variances[number].item())
