@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 
 from modeling_pamela import PamelaForPersonalizedScoring, PamelaProcessor
-from modeling_pamela.data.embed import bind_encoders, embed_pictures
+from modeling_pamela.data.embed import bind_encoders
 from modeling_pamela.data.images import find_images, open_image
+from modeling_pamela.data.pictures import embed_pictures
 from modeling_pamela.data.scenes import sample_scenes
 from modeling_pamela.training.recipes import RECIPES
 

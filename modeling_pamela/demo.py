@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 from transformers.utils import logging
 
-from .data.embed import embed_folder, embed_pictures
+from .data.embed import embed_folder
 from .data.files import DataError
 from .data.folder import DataFolder
 from .data.importers.tidy import import_tidy
+from .data.pictures import embed_pictures
 from .data.scenes import RATING_SCALE, Scene, SimulatedRater, sample_raters, sample_scenes, write_scene_dataset
 from .data.splits import SplitOptions, split_folder
 from .evaluation.contact_sheet import Card, Section, write_contact_sheet
@@ -128,7 +129,9 @@ def rank_for(
 ) -> Ranking:
     """Let a person rate some pictures, learn their taste, and score the new ones."""
     ratings = person.rate(rated.scenes, rng)
-    profile = TasteProfile.fit(model, torch.from_numpy(ratings), scale=RATING_SCALE, image_ids=None, **rated.embeds)
+    profile = TasteProfile.fit(
+        model, torch.from_numpy(ratings), scale=RATING_SCALE, image_ids=None, data_set=None, **rated.embeds
+    )
     mean, std = (values.numpy() for values in profile.score(model, **new.embeds))
     truth = np.array([person.utility(scene) for scene in new.scenes])
     scores = np.concatenate([mean, _population_scores(model, new)])

@@ -136,17 +136,15 @@ def rating_noise(
         person = (weights * levels).sum(-1)
     variances = person.unsqueeze(-1).expand(deviations.shape)
     if heaviness > 0:
-        identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        base, heard = person.unsqueeze(-1), deviations.unsqueeze(-1)
         for _ in range(OUTLIER_ROUNDS):
-            # In units of the noise: what is left of each rating, and how unsure that is.
-            root = variances.rsqrt()
-            inverse = torch.cholesky_inverse(
-                torch.linalg.cholesky(root.unsqueeze(-1) * gram * root.unsqueeze(-2) + identity)
-            )
-            left = (inverse @ (root * deviations).unsqueeze(-1)).squeeze(-1) / root
-            unsure = variances * (1 - inverse.diagonal(dim1=-2, dim2=-1))
-            squares = (left.square() + unsure) / person.unsqueeze(-1)
-            variances = person.unsqueeze(-1) * (1 + heaviness * squares) / (1 + heaviness)
+            total = gram.clone()
+            total.diagonal(dim1=-2, dim2=-1).add_(variances)
+            inverse = torch.cholesky_inverse(torch.linalg.cholesky(total))
+            # The square of what is left of each rating, and how unsure that is, together.
+            pull = (inverse @ heard).squeeze(-1).square()
+            squares = variances * (1 - variances * (inverse.diagonal(dim1=-2, dim2=-1) - pull))
+            variances = (base + heaviness * squares) / (1 + heaviness)
     return variances, person
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -244,9 +245,10 @@ class FullPrecisionModule(nn.Module):
         return super()._apply(keep, recurse)
 
 
-def _full_precision(tensor: Tensor) -> torch.autocast:
+def _full_precision(tensor: Tensor) -> AbstractContextManager:
     """Context in which autocast is off."""
-    return torch.autocast(tensor.device.type, enabled=False)
+    device = tensor.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 class PamelaHead(FullPrecisionModule, nn.Linear):
@@ -566,11 +568,14 @@ class PamelaModel(PamelaPreTrainedModel):
         for name, projection in self.projections.items():
             embeds, index = given[name], user_index if name == "demographics" else picture_index
             if embeds is None:
-                # Unknown for all: one row of zeros is enough.
-                embeds, index = pictures[0].new_zeros(1, projection.embed_dim), None
-            projected[name] = projection(embeds)
+                # Unknown for all: one row of zeros, which every projection and kernel leaves zeros, is enough.
+                projected[name], index = pictures[0].new_zeros(1, projection.output_dim), None
+            else:
+                projected[name] = projection(embeds)
             if self.config.fusion == "kernel":
-                features = self.kernels[name](projected[name])
+                kernel = self.kernels[name]
+                absent = pictures[0].new_zeros(1, len(kernel.landmarks))
+                features = absent if embeds is None else kernel(projected[name])
             else:
                 features = self.tokens[name](projected[name].to(self.dtype))
             fused.append(features.expand(num_rows, -1) if index is None else features[index])
@@ -743,9 +748,10 @@ class PamelaForPersonalizedScoring(PamelaPreTrainedModel):
         settings = (config.fusion, config.user_conditioning, config.use_user, config.kernel_lengthscale)
         made_of = repr((settings, sorted((config.encoder_fingerprints or {}).items())))
         state = sorted(self.state_dict().items())
-        # Hashing takes longer than learning a taste does. Changes in place raise a tensor's version; the sum also tells of those
-        # made behind its back, through `.data`.
-        key = (made_of, [(name, rows.data_ptr(), rows._version, rows.sum().item()) for name, rows in state])
+        # Hashing takes longer than learning a taste does. Changes in place raise a tensor's version; some of its values also tell of
+        # those made behind its back, through `.data`.
+        samples = torch.cat([rows.detach().reshape(-1)[:: 1 + rows.numel() // 64].cpu() for _, rows in state])
+        key = (made_of, [(name, rows.data_ptr(), rows._version) for name, rows in state], samples.tolist())
         known = self.__dict__.get("_fingerprint")
         if known is None or known[0] != key:
             digest = hashlib.sha256()

@@ -27,7 +27,8 @@ from transformers import (
 )
 
 from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring, PamelaProcessor, encoders_pamela
-from modeling_pamela.data.embed import bind_encoders, embed_pictures
+from modeling_pamela.data.embed import bind_encoders
+from modeling_pamela.data.pictures import embed_pictures
 from modeling_pamela.encoders_pamela import (
     EMBEDDED_IMAGE_ENCODER,
     EMBEDDED_TEXT_ENCODER,

@@ -43,6 +43,10 @@ def fit(
     demographics: Annotated[
         str | None, typer.Option(help='What is known of the person, as JSON: \'{"age": 26, "gender": "female"}\'.')
     ] = None,
+    data_set: Annotated[
+        str | None,
+        typer.Option(help="Of a model trained on several, the data set whose people rate as this one does."),
+    ] = None,
     prompts: Prompts = None,
 ) -> None:
     """Learn a taste from ratings and save it: personal data, which holds the ratings. Rows that cannot be used are named on stderr."""
@@ -51,7 +55,7 @@ def fit(
 
     scorer, processor = _load(model)
     known = None if demographics is None else demographics_embeds(demographics, scorer, processor)
-    prior = TasteProfile.prior(scorer, known, scale)
+    prior = TasteProfile.prior(scorer, known, scale, data_set)
     _save(_learn(prior, scorer, processor, pictures, ratings, scale, prompts), out)
 
 
@@ -107,9 +111,6 @@ def suggest(
     prompts: Prompts = None,
 ) -> None:
     """The pictures of a folder whose ratings would teach most about how the person ranks it, the most telling first."""
-    import torch
-
-    from ..taste.onboarding import suggest_next, suggest_pair
     from ..taste.profile import TasteProfile
     from .pictures import encode_pictures
 
@@ -119,20 +120,18 @@ def suggest(
     else:
         person, scorer, processor = _open(profile, model)
     encoded = encode_pictures([pictures], scorer, processor, prompts)
-    with torch.no_grad():
-        features = scorer.eval()(**encoded.inputs).taste_features
     if pair:
         place = {name: row for row, name in enumerate(encoded.names)}
         asked = [
-            tuple(sorted((place[first], place[second])))
+            (min(place[first], place[second]), max(place[first], place[second]))
             for first, second in person.evidence.comparison_ids
             if first in place and second in place
         ]
-        chosen = list(suggest_pair(person.posterior, person.noise_variance, features, exclude=asked))  # type: ignore[arg-type]
+        chosen = list(person.suggest_pair(scorer, targets=None, exclude=asked, **encoded.inputs))
     else:
         rated = set(person.evidence.rating_ids)
         left = [row for row, name in enumerate(encoded.names) if name not in rated]
-        order = suggest_next(person.posterior, person.noise_variance, features[left], n, target_features=features)
+        order = person.suggest_next(scorer, n, targets=encoded.inputs, **encoded.take(left))
         chosen = [left[row] for row in order.tolist()]
     for row in chosen:
         typer.echo(encoded.names[row])
@@ -144,12 +143,13 @@ def compare(
     second: Annotated[Path, typer.Argument(help="Another.")],
     model: Model,
     profile: Saved,
+    prompts: Prompts = None,
 ) -> None:
     """How likely the person is to prefer the first picture to the second."""
     from .pictures import encode_pictures
 
     person, scorer, processor = _open(profile, model)
-    pair = [encode_pictures([file], scorer, processor).inputs for file in (first, second)]
+    pair = [encode_pictures([file], scorer, processor, prompts).inputs for file in (first, second)]
     typer.echo(f"{float(person.compare(scorer, *pair)):.3f}")
 
 
@@ -161,6 +161,7 @@ def explain(
     top: Annotated[
         int, typer.Option(min=1, help="How many pieces of evidence, those that moved the score most.")
     ] = 10,
+    prompts: Prompts = None,
 ) -> None:
     """What the person said that moved a picture's score up or down, and by how much. The parts add up to the score."""
     import torch
@@ -168,7 +169,7 @@ def explain(
     from .pictures import encode_pictures
 
     person, scorer, processor = _open(profile, model)
-    inputs = encode_pictures([picture], scorer, processor).inputs
+    inputs = encode_pictures([picture], scorer, processor, prompts).inputs
     score = person.score(scorer, **inputs)
     explanation = person.explain(scorer, **inputs)
     moves = explanation.contributions[0]

@@ -1,32 +1,27 @@
 """Fill a data set's embedding store from the frozen encoders, and read it back for training and evaluation."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers import BatchFeature
 
 from ..configuration_pamela import PamelaConfig
 from ..encoders_pamela import FrozenEncoder, load_image_encoder, load_text_encoder
 from ..processing_pamela import PamelaProcessor, describe
 from .files import DataError
 from .folder import DataFolder, write_card
-from .images import ImageError, open_image
 from .joint import JointFolder
+from .pictures import chunks, embed_pictures
 from .processes import local_device, num_processes, process_index
 from .store import EmbeddingStore, text_key
 
 
-__all__ = ["FolderEmbeddings", "bind_encoders", "embed_folder", "embed_pictures", "folder_texts", "read_embeddings"]
+__all__ = ["FolderEmbeddings", "bind_encoders", "embed_folder", "folder_texts", "read_embeddings"]
 
 # Columns of `images/` that the paper calls metadata, and their names in other data sets. A split group, a source or a
 # file name says nothing of a picture's look, so nothing else is taken.
@@ -112,7 +107,7 @@ def embed_folder(folder: DataFolder, config: PamelaConfig, batch_size: int = 4, 
     with tqdm(
         total=len(wanted), desc="Encoding pictures", unit="picture", disable=not wanted or process_index() > 0
     ) as progress:
-        for part in _chunks(pending() if wanted else iter(()), PART_SIZE):
+        for part in chunks(pending() if wanted else iter(()), PART_SIZE):
             embeds = embed_pictures((content for _, content in part), image_encoder, processor, batch_size, progress)
             store.add([key for key, _ in part], embeds)
 
@@ -128,74 +123,6 @@ def embed_folder(folder: DataFolder, config: PamelaConfig, batch_size: int = 4, 
     if process_index() == 0:
         _name_encoders(folder, names)
     return encoded
-
-
-def embed_pictures(
-    pictures: Iterable[bytes | str | Path | Image.Image],
-    encoder: FrozenEncoder,
-    processor: PamelaProcessor,
-    batch_size: int = 4,
-    progress: Any = None,
-    set_aside: dict[int, ImageError] | None = None,
-) -> np.ndarray:
-    """
-    Encode pictures; reading and decoding run beside the encoder, in as many threads as torch has.
-
-    Args:
-        pictures (iterable of `bytes`, path or `PIL.Image.Image`): N pictures.
-        encoder ([`~modeling_pamela.encoders_pamela.FrozenEncoder`]): Picture encoder.
-        processor ([`PamelaProcessor`]): That of the same encoder.
-        batch_size (`int`): Pictures a forward pass.
-        progress: A tqdm bar to move on.
-        set_aside (`dict`, *optional*): Filled with the place and the error of every picture that cannot be read; such a
-            picture has no row in the result. Without it the first one raises.
-
-    Returns:
-        `np.ndarray` of shape `(N - len(set_aside), D)`, float32
-
-    Raises:
-        ImageError: A picture cannot be read, and there is no `set_aside`.
-    """
-    parameter = next(encoder.parameters())
-    threads = torch.get_num_threads()
-
-    def encode(batch: list[bytes | str | Path | Image.Image]) -> tuple[np.ndarray, list[ImageError | None]]:
-        prepared: list[BatchFeature] = []
-        errors: list[ImageError | None] = []
-        for picture in batch:
-            try:
-                image = picture if isinstance(picture, Image.Image) else open_image(picture)
-                prepared.append(processor(images=image))
-                errors.append(None)
-            except ImageError as error:
-                if set_aside is None:
-                    raise
-                errors.append(error)
-        if not prepared:
-            return np.zeros((0, encoder.embed_dim), dtype=np.float32), errors
-        # Its floating-point tensors take on the precision; masks and sizes keep theirs.
-        inputs = BatchFeature({name: torch.cat([picture[name] for picture in prepared]) for name in prepared[0]})
-        with torch.inference_mode():
-            return encoder(**inputs.to(parameter.device, parameter.dtype)).float().cpu().numpy(), errors
-
-    results = [np.zeros((0, encoder.embed_dim), dtype=np.float32)]
-    place = 0
-    try:
-        # Every thread reads, decodes and encodes batches of its own: threads inside one forward pass would wait for each other.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for futures in _prefetched(pool, encode, _chunks(pictures, batch_size), 2 * threads):
-                for future in futures:
-                    embeds, errors = future.result()
-                    results.append(embeds)
-                    for error in errors:
-                        if error is not None and set_aside is not None:
-                            set_aside[place] = error
-                        place += 1
-                    if progress is not None:
-                        progress.update(len(errors))
-    finally:
-        torch.set_num_threads(threads)
-    return np.concatenate(results)
 
 
 def read_embeddings(folder: DataFolder | JointFolder, config: PamelaConfig) -> FolderEmbeddings:
@@ -273,9 +200,9 @@ def _embed_texts(
     with tqdm(
         total=len(wanted), desc="Encoding texts", unit="text", disable=not wanted or process_index() > 0
     ) as progress:
-        for keys in _chunks(wanted, PART_SIZE):
+        for keys in chunks(wanted, PART_SIZE):
             embeds = []
-            for batch in _chunks(keys, batch_size):
+            for batch in chunks(keys, batch_size):
                 tokens = processor.tokenize([by_key[key] for key in batch], role=role).to(device)
                 with torch.no_grad():
                     embeds.append(encoder(**tokens).float().cpu().numpy())
@@ -296,21 +223,3 @@ def _read_texts(path: Path, texts: Sequence[str | None], fingerprint: str, width
             )
         embeds[present] = found
     return embeds
-
-
-def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
-
-
-def _prefetched(
-    pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterable[Any], number: int
-) -> Iterator[list[Future[Any]]]:
-    """Calls of a function, `number` of them at a time, the following ones already under way while some are used."""
-    groups = _chunks(items, number)
-    pending = [pool.submit(function, item) for item in next(groups, [])]
-    while pending:
-        following = [pool.submit(function, item) for item in next(groups, [])]
-        yield pending
-        pending = following

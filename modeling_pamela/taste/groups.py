@@ -23,7 +23,8 @@ class SharedTaste:
     it was made of instead.
 
     The score of a picture is the weighted mean of the people's scores. Their tastes are independent Gaussians, so theirs is one too,
-    and its std says how well that *mean* is known; it shrinks as people are added, and says nothing of how far they are apart.
+    and its std says how well that *mean* is known; it shrinks as people are added, and says nothing of how far they are apart. Scores
+    are on the scale of the model's first data set.
 
     Attributes:
         posterior ([`~modeling_pamela.gaussian_taste.TastePosterior`]): Mean `(W,)` and covariance of the mean taste.

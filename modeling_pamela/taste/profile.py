@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -123,12 +123,13 @@ class TasteProfile:
     Attributes:
         posterior ([`~modeling_pamela.gaussian_taste.TastePosterior`]): Mean `(W,)` and covariance of the taste.
         prior_mean (`torch.Tensor` of shape `(W,)`): Mean of the taste before any evidence.
-        noise_variance (`float`): Variance of one of this person's ratings around their score.
+        noise_variance (`float`): Variance of one of this person's ratings around their score; 0 and 1 are the ends of their scale.
         evidence ([`~modeling_pamela.taste.evidence.TasteEvidence`]): All that was said, repeated ratings included.
         sites ([`~modeling_pamela.taste.comparisons.GaussianSites`]): The k ratings, then the c comparisons, as Gaussian observations.
         scale (`tuple[float, float]`): The two ends of the rating scale the person used.
         model_fingerprint (`str`): The model it belongs to. Another model's taste features mean something else.
         encoder_fingerprints (`dict[str, str]`, *optional*): The encoders of the embeddings in the evidence.
+        data_set (`str`, *optional*): Of a jointly trained model, the set of `config.data_sets` whose people the person is like.
 
     Example:
 
@@ -158,6 +159,7 @@ class TasteProfile:
     model_fingerprint: str
     encoder_fingerprints: dict[str, str] | None
     demographics_embeds: Tensor | None = None
+    data_set: str | None = None
 
     @property
     def num_ratings(self) -> int:
@@ -181,6 +183,7 @@ class TasteProfile:
         scale: tuple[float, float] = (0.0, 1.0),
         image_ids: Sequence[str] | None = None,
         demographics_embeds: Tensor | None = None,
+        data_set: str | None = None,
         **pictures: Tensor,
     ) -> "TasteProfile":
         """
@@ -192,13 +195,15 @@ class TasteProfile:
             scale (`tuple[float, float]`): The two ends of the scale they were given on.
             image_ids (sequence of `str`, *optional*): Names of the pictures; hashes of their embeddings where not given.
             demographics_embeds (`torch.Tensor` of shape `(1, D)`, *optional*): Frozen embedding of the person's demographics.
+            data_set (`str`, *optional*): Name of the data set, of those in `config.data_sets`, whose people use the scale as this one
+                does and are as noisy; by default the first. All scores are then on that set's scale, 0 to 1.
             pictures: The k rated pictures: `pixel_values` or `image_embeds`, and where known `text_embeds`, `metadata_embeds`.
 
         Raises:
             ProfileError: The ratings are not finite, outside of the scale, or not one a picture; a picture's inputs are not
-                finite; or the model has no posterior.
+                finite; or the model has no posterior, or was not trained on such a data set.
         """
-        return cls.prior(model, demographics_embeds, scale).update(
+        return cls.prior(model, demographics_embeds, scale, data_set).update(
             model, ratings, scale=scale, image_ids=image_ids, **pictures
         )
 
@@ -209,8 +214,9 @@ class TasteProfile:
         model: PamelaForPersonalizedScoring,
         demographics_embeds: Tensor | None = None,
         scale: tuple[float, float] = (0.0, 1.0),
+        data_set: str | None = None,
     ) -> "TasteProfile":
-        """The taste of somebody who has not rated anything yet."""
+        """The taste of somebody who has not rated anything yet; arguments and errors as in [`fit`]."""
         if model.taste is None:
             raise ProfileError('A profile needs a model with `user_conditioning="posterior"`; this is a token model.')
         low, high = scale
@@ -229,6 +235,7 @@ class TasteProfile:
             model.fingerprint(),
             model.config.encoder_fingerprints,
             demographics_embeds,
+            data_set,
         )
 
     @torch.no_grad()
@@ -362,7 +369,7 @@ class TasteProfile:
             pictures = {name: rows.to(model.device, model.dtype) for name, rows in evidence.embeds.items()}
         if demographics_embeds is None and same:
             demographics_embeds = self.demographics_embeds
-        fresh = type(self).prior(model, demographics_embeds, self.scale)
+        fresh = type(self).prior(model, demographics_embeds, self.scale, self.data_set)
         if not len(evidence.image_ids):
             return fresh
         features, embeds = _describe(model, pictures, evidence.image_ids)
@@ -371,8 +378,16 @@ class TasteProfile:
         return fresh._relearn(model, renewed.add_comparisons(evidence.compared, evidence.tied))
 
     def _relearn(self, model: PamelaForPersonalizedScoring, evidence: TasteEvidence) -> "TasteProfile":
-        facts = (self.scale, self.model_fingerprint, self.encoder_fingerprints, self.demographics_embeds)
-        return self._learn(model, evidence, self.prior_mean, *facts)
+        return self._learn(
+            model,
+            evidence,
+            self.prior_mean,
+            self.scale,
+            self.model_fingerprint,
+            self.encoder_fingerprints,
+            self.demographics_embeds,
+            self.data_set,
+        )
 
     @classmethod
     def _learn(
@@ -384,10 +399,12 @@ class TasteProfile:
         model_fingerprint: str,
         encoder_fingerprints: dict[str, str] | None,
         demographics_embeds: Tensor | None,
+        data_set: str | None,
     ) -> "TasteProfile":
         """The posterior of all evidence: ratings as they are, comparisons as the Gaussian observations that stand for them."""
-        rows, targets = evidence.rating_features, evidence.ratings
-        variances, noise = model.rating_noise(rows, targets, prior_mean)
+        units = _units(model, data_set)
+        rows, targets = evidence.rating_features, (evidence.ratings - units.offset) / units.scale
+        variances, noise = model.rating_noise(rows, targets, prior_mean, units.noise_variance)
         noise_variance = noise.item()
         posterior = taste_posterior(rows, targets, variances, prior_mean)
         if len(evidence.compared):
@@ -411,13 +428,14 @@ class TasteProfile:
         return cls(
             posterior,
             prior_mean,
-            noise_variance,
+            noise_variance * units.scale**2,
             evidence,
             GaussianSites(targets, variances),
             scale,
             model_fingerprint,
             encoder_fingerprints,
             demographics_embeds,
+            data_set,
         )
 
     # Using ----------------------------------------------------------------------------------------------------------
@@ -434,8 +452,9 @@ class TasteProfile:
         Raises:
             ProfileError: The model is another one.
         """
-        features = self._features(model, pictures)
-        return ProfileScores(features @ self.posterior.mean, predictive_variance(self.posterior, features).sqrt())
+        features, units = self._features(model, pictures), _units(model, self.data_set)
+        std = predictive_variance(self.posterior, features).sqrt()
+        return ProfileScores(units.offset + units.scale * (features @ self.posterior.mean), units.scale * std)
 
     @torch.no_grad()
     def predict_rating(
@@ -443,7 +462,9 @@ class TasteProfile:
     ) -> RatingPrediction:
         """
         The interval in which this person's rating of a picture lies with a given chance. Unlike the std of [`score`] it holds their
-        noise and the error of a new picture's score, and it is cut off at the ends of their scale.
+        noise and the error of a new picture's score, and it is cut off at the ends of their scale. On a scale of steps it covers more
+        than its level, since its end points count as inside: at 0.8, about 0.86 of OASIS ratings on 7 steps. Where a rating that lies
+        on an end is counted in part (a randomised PIT) it covers 0.82.
 
         Args:
             model ([`PamelaForPersonalizedScoring`]): The model that the profile was made with.
@@ -456,7 +477,8 @@ class TasteProfile:
         if not 0 < coverage < 1:
             raise ProfileError(f"The coverage must lie between 0 and 1, got {coverage}.")
         mean, std = self.score(model, **pictures)
-        spread = (std.square() + self.noise_variance + model.picture_variance).sqrt()
+        picture_variance = model.picture_variance * _units(model, self.data_set).scale ** 2
+        spread = (std.square() + self.noise_variance + picture_variance).sqrt()
         reach = spread * torch.special.ndtri(torch.tensor((1 + coverage) / 2, dtype=torch.float64))
         low, high = self.scale
         ends = (low + (high - low) * place.clamp(0, 1) for place in (mean, mean - reach, mean + reach))
@@ -508,10 +530,63 @@ class TasteProfile:
         return [RankedPicture(names[row], float(mean[row]), float(std[row])) for row in order]
 
     @torch.no_grad()
+    def suggest_next(
+        self, model: PamelaForPersonalizedScoring, n: int, targets: Mapping[str, Tensor] | None = None, **pool: Tensor
+    ) -> Tensor:
+        """
+        The n pictures of a pool whose ratings would teach most about how this person ranks the targets.
+
+        Args:
+            model ([`PamelaForPersonalizedScoring`]): The model that the profile was made with.
+            n (`int`): How many to choose.
+            targets (`dict[str, torch.Tensor]`, *optional*): The pictures to rank in the end, as `pictures` of [`score`]; by default
+                the pool.
+            pool: N pictures, as in [`score`]. Those that were rated may be among them.
+
+        Returns:
+            `torch.Tensor` of shape `(n,)`: Rows of the pool, the most telling first.
+
+        Raises:
+            ProfileError: The model is another one, or the pool has fewer than n pictures.
+        """
+        from .onboarding import suggest_next
+
+        features = self._features(model, pool)
+        wanted = None if targets is None else self._features(model, targets)
+        return suggest_next(self.posterior, self._model_noise(model), features, n, wanted)
+
+    @torch.no_grad()
+    def suggest_pair(
+        self,
+        model: PamelaForPersonalizedScoring,
+        targets: Mapping[str, Tensor] | None = None,
+        exclude: Collection[tuple[int, int]] = (),
+        **pool: Tensor,
+    ) -> tuple[int, int]:
+        """
+        The two pictures of a pool whose comparison would teach most. Arguments and errors as in [`suggest_next`].
+
+        Args:
+            exclude (collection of `(int, int)`): Pairs of rows, the smaller first, that are not to be asked (again).
+
+        Returns:
+            `(int, int)`: Two rows of the pool, the smaller first.
+        """
+        from .onboarding import suggest_pair
+
+        features = self._features(model, pool)
+        wanted = None if targets is None else self._features(model, targets)
+        return suggest_pair(self.posterior, self._model_noise(model), features, wanted, exclude)
+
+    def _model_noise(self, model: PamelaForPersonalizedScoring) -> float:
+        """The person's noise variance on the scale of the model's scores."""
+        return self.noise_variance / _units(model, self.data_set).scale ** 2
+
+    @torch.no_grad()
     def compare(self, model: PamelaForPersonalizedScoring, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Tensor:
         """
-        Chance that this person, asked, and where they do not call it a tie, prefers a to b, for N pairs. What is not known of their taste and the noise of their
-        answers both draw it towards one half.
+        Chance that this person, asked, and where they do not call it a tie, prefers a to b, for N pairs. What is not known of their
+        taste and the noise of their answers both draw it towards one half.
 
         Args:
             model ([`PamelaForPersonalizedScoring`]): The model that the profile was made with.
@@ -526,9 +601,9 @@ class TasteProfile:
         first, second = self._features(model, a), self._features(model, b)
         if len(first) != len(second):
             raise ProfileError(f"There are {len(first)} pictures a and {len(second)} pictures b; expected pairs.")
-        difference = first - second
-        variance = predictive_variance(self.posterior, difference) + 2 * self.noise_variance
-        return preference_chance(difference @ self.posterior.mean, variance, self.noise_variance)
+        difference, scale = first - second, _units(model, self.data_set).scale
+        variance = scale**2 * predictive_variance(self.posterior, difference) + 2 * self.noise_variance
+        return preference_chance(scale * (difference @ self.posterior.mean), variance, self.noise_variance)
 
     @torch.no_grad()
     def explain(self, model: PamelaForPersonalizedScoring, **pictures: Tensor) -> Explanation:
@@ -551,7 +626,9 @@ class TasteProfile:
         if not model.config.use_user:
             covariance = torch.zeros_like(covariance)
         pull = (self.sites.target - rows @ self.prior_mean) / self.sites.noise_variance
-        return Explanation(features @ self.prior_mean, covariance * pull, evidence)
+        units = _units(model, self.data_set)
+        prior = units.offset + units.scale * (features @ self.prior_mean)
+        return Explanation(prior, units.scale * covariance * pull, evidence)
 
     def _features(self, model: PamelaForPersonalizedScoring, pictures: Mapping[str, Tensor]) -> Tensor:
         self.check_model(model)
@@ -587,6 +664,7 @@ class TasteProfile:
             "num_ratings": self.num_ratings,
             "num_comparisons": self.num_comparisons,
             "scale": list(self.scale),
+            "data_set": self.data_set,
             "noise_variance": self.noise_variance,
             "model_fingerprint": self.model_fingerprint,
             "encoder_fingerprints": self.encoder_fingerprints,
@@ -672,6 +750,7 @@ class TasteProfile:
                 facts["model_fingerprint"],
                 facts["encoder_fingerprints"],
                 tensors.get("demographics_embeds"),
+                facts.get("data_set"),
             )
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise ProfileError(
@@ -684,6 +763,29 @@ def preference_chance(difference: Tensor, variance: Tensor, noise_variance: Tens
     threshold, std = TIE_THRESHOLD * (2 * noise_variance) ** 0.5, variance.sqrt()
     first, second = (torch.special.log_ndtr((side * difference - threshold) / std) for side in (1, -1))
     return torch.sigmoid(first - second)
+
+
+class _Units(NamedTuple):
+    """A rating of a data set, on its own 0..1 scale, is `offset + scale * score`, give or take noise of this variance in the score."""
+
+    offset: float
+    scale: float
+    noise_variance: float
+
+
+def _units(model: PamelaForPersonalizedScoring, data_set: str | None) -> _Units:
+    """Those of a data set by name; of the first where none is named."""
+    if data_set is None:
+        return _Units(0.0, 1.0, model.noise_variance)
+    sets = model.config.data_sets or []
+    names = [member["name"] for member in sets]
+    if data_set not in names:
+        raise ProfileError(
+            f"The model was not trained on a data set {data_set!r}. "
+            + (f"Name one of {', '.join(map(repr, names))}, or none." if names else "It knows but one, so name none.")
+        )
+    number = names.index(data_set)
+    return _Units(sets[number]["offset"], sets[number]["scale"], model.noise_variances[number].item())
 
 
 def _checksum(facts: Mapping[str, Any], weights: bytes) -> str:

@@ -6,8 +6,9 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from io import BufferedRandom
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -78,6 +79,7 @@ class TasteStore:
     Taste profiles of one model in one safetensors file: posterior means in half precision to score with, and each person's
     evidence, from which [`get`] rebuilds the whole posterior. Covariances are not kept, nor embeddings of pictures.
 
+    Scores are the model's: of people of a data set other than its first, not on their own scale, but in the same order.
     Opening reads next to nothing; scoring reads the means once, in blocks. Tastes are personal data: the file holds what people
     said of which picture, under their ids.
 
@@ -123,6 +125,8 @@ class TasteStore:
                 raise ValueError(f"format version {facts.get('format_version')}, expected {FORMAT_VERSION}")
             self.model_fingerprint = facts["model_fingerprint"]
             self.encoder_fingerprints: dict[str, str] | None = json.loads(facts["encoder_fingerprints"])
+            self.data_set: str | None = json.loads(facts["data_set"])
+            self._checksum = facts["checksum"]
             self.means = self._tensors["means"]
             self._check_shapes()
         except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -156,6 +160,18 @@ class TasteStore:
                 writer.add(user_id, profile)
             writer.finish()
         return cls(path)
+
+    def verify(self) -> None:
+        """
+        Read the whole file, in about a second a gigabyte, and refuse it where it was changed. Opening looks at lengths only.
+
+        Raises:
+            ProfileError: Tastes or evidence are not what was written.
+        """
+        with self.path.open("rb") as file:
+            file.seek(HEADER_BYTES)
+            if hashlib.file_digest(file, "sha256").hexdigest() != self._checksum:
+                raise ProfileError(f"{self.path} was changed since it was written. Copy it again, or create it anew.")
 
     def get(self, user_id: str, features: Mapping[str, Tensor]) -> TasteProfile:
         """
@@ -210,6 +226,7 @@ class TasteStore:
             model_fingerprint=self.model_fingerprint,
             encoder_fingerprints=self.encoder_fingerprints,
             demographics_embeds=demographics if demographics.any() else None,
+            data_set=self.data_set,
         )
 
     @property
@@ -373,7 +390,7 @@ class _Writer(ExitStack):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.file: BinaryIO = self.enter_context(path.open("wb"))
+        self.file: BufferedRandom = self.enter_context(path.open("w+b"))
         self.file.write(b" " * HEADER_BYTES)
         self.parts: dict[str, Any] = {
             name: self.enter_context(tempfile.TemporaryFile(dir=path.parent))  # noqa: SIM115
@@ -392,6 +409,11 @@ class _Writer(ExitStack):
             raise ProfileError(
                 f"The profile of {user_id!r} belongs to the model {profile.model_fingerprint}, those before to "
                 f"{first.model_fingerprint}. Migrate all to one model."
+            )
+        if profile.data_set != first.data_set:
+            raise ProfileError(
+                f"The profile of {user_id!r} is of the data set {profile.data_set!r}, those before of {first.data_set!r}, whose people "
+                "use their scales differently. Make a store for each."
             )
         if user_id in self.seen:
             raise ProfileError(f"There are two profiles of {user_id!r}; expected each user_id once.")
@@ -459,6 +481,7 @@ class _Writer(ExitStack):
                 "format_version": str(FORMAT_VERSION),
                 "model_fingerprint": self.first.model_fingerprint,
                 "encoder_fingerprints": json.dumps(self.first.encoder_fingerprints),
+                "data_set": json.dumps(self.first.data_set),
             }
         }
         offset = 0
@@ -512,6 +535,8 @@ class _Writer(ExitStack):
             else:
                 self.parts[name].seek(0)
                 shutil.copyfileobj(self.parts[name], self.file, 2**20)
+        self.file.seek(HEADER_BYTES)
+        header["__metadata__"]["checksum"] = hashlib.file_digest(self.file, "sha256").hexdigest()
         text = json.dumps(header).encode("ascii")
         self.file.seek(0)
         self.file.write((HEADER_BYTES - 8).to_bytes(8, "little") + text)

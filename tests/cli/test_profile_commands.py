@@ -49,6 +49,7 @@ def make_model(path: Path, seed: int) -> Path:
     model = PamelaForPersonalizedScoring(config)
     model.fit_inputs(0.5, image=torch.randn(20, config.image_embed_dim), text=torch.randn(20, config.text_embed_dim))
     torch.nn.init.normal_(model.head.weight, std=0.1)
+    model.taste.log_prior_std.data.fill_(-1.0)
     model.save_pretrained(path)
     PamelaProcessor.from_config(config).save_pretrained(path)
     return path

@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from modeling_pamela.data.embed import bind_encoders, embed_folder, embed_pictures, read_embeddings
+from modeling_pamela.data.embed import bind_encoders, embed_folder, read_embeddings
 from modeling_pamela.data.folder import DataFolder
 from modeling_pamela.data.images import ImageError
 from modeling_pamela.data.importers.tidy import import_tidy
+from modeling_pamela.data.pictures import embed_pictures
 from modeling_pamela.data.store import EmbeddingStore, MissingEmbeddingsError
 from modeling_pamela.encoders_pamela import EncoderError, load_image_encoder
 from modeling_pamela.processing_pamela import PamelaProcessor

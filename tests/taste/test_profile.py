@@ -4,6 +4,8 @@ import dataclasses
 import json
 import math
 import shutil
+import subprocess
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring, PamelaProcessor, TasteProfile
 from modeling_pamela.encoders_pamela import EMBEDDED_IMAGE_ENCODER, EMBEDDED_TEXT_ENCODER
+from modeling_pamela.taste.onboarding import suggest_next, suggest_pair
 from modeling_pamela.taste.profile import TIE_THRESHOLD, ProfileError
 
 
@@ -473,3 +476,78 @@ def test_profiles_are_private_on_the_hub_and_never_go_to_a_public_repo(tiny_mode
     assert path == "/api/repos/create"
     assert body.get("private") is True or body.get("visibility") == "private"
     assert not others
+
+
+def test_a_taste_is_learned_without_the_libraries_of_data_sets(tmp_path):
+    """A subprocess in which they cannot be imported learns a taste and ranks a folder."""
+    Image.new("RGB", (64, 64), (250, 10, 10)).save(tmp_path / "red.png")
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys(["datasets", "pyarrow", "pandas", "evaluate", "scipy", "diffusers"]))
+import torch
+from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring, TasteProfile, TasteStore, blend, suggest_next
+config = PamelaConfig(**{ENCODERS}, image_embed_dim=4920, hidden_size=16)
+model = PamelaForPersonalizedScoring(config).eval()
+profile = TasteProfile.fit(model, torch.tensor([0.9]), image_embeds=torch.randn(1, 4920))
+print(len(profile.rank(model, {str(tmp_path)!r})))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.stdout == "1\n", run.stderr
+
+
+def test_scores_are_on_the_scale_of_the_data_set(tiny_config, tiny_pictures, rated):
+    """Of a set whose ratings are 0.1 + 0.5 score: the same taste, noise and ranking, on another scale."""
+    other = {"name": "harsh", "offset": 0.1, "scale": 0.5}
+    sets = [{"name": "mild", "offset": 0.0, "scale": 1.0}, other]
+    torch.manual_seed(0)
+    model = PamelaForPersonalizedScoring(PamelaConfig(**tiny_config, data_sets=sets)).eval()
+    model.fit_inputs(0.5, image=tiny_pictures["image_embeds"], text=tiny_pictures["text_embeds"])
+    torch.nn.init.normal_(model.head.weight, std=0.3)
+    model.taste.log_noise_std.data.copy_(torch.tensor([-2.0, -1.0]))
+    model.taste.noise_model.copy_(torch.tensor([0.1, 0.3, 0.2, 0.05]))
+    model.taste.log_prior_std.data.fill_(-1.0)
+    first = TasteProfile.fit(model, RATINGS, **rated)
+    named = TasteProfile.fit(model, RATINGS, data_set="mild", **rated)
+    torch.testing.assert_close(first.posterior, named.posterior)
+    # Noise of the second set's people on the first set's ratings: the same taste.
+    model.taste.log_noise_std.data.copy_(torch.tensor([-1.0, -1.0]))
+    mild = TasteProfile.fit(model, RATINGS, **rated)
+    harsh = TasteProfile.fit(model, 0.1 + 0.5 * RATINGS, data_set="harsh", **rated)
+    torch.testing.assert_close(mild.posterior, harsh.posterior, atol=1e-6, rtol=1e-6)
+    assert not torch.allclose(first.posterior.mean, mild.posterior.mean)
+    assert harsh.noise_variance == pytest.approx(0.25 * mild.noise_variance, rel=1e-5)
+    scores = [profile.score(model, **tiny_pictures) for profile in (mild, harsh)]
+    torch.testing.assert_close(scores[1].mean, 0.1 + 0.5 * scores[0].mean, atol=1e-6, rtol=0)
+    torch.testing.assert_close(scores[1].std, 0.5 * scores[0].std, atol=1e-6, rtol=0)
+    explanation = harsh.explain(model, **tiny_pictures)
+    torch.testing.assert_close(explanation.prior + explanation.contributions.sum(1), scores[1].mean)
+    pair = some(tiny_pictures, 3), {name: rows[3:6] for name, rows in tiny_pictures.items()}
+    torch.testing.assert_close(mild.compare(model, *pair), harsh.compare(model, *pair), atol=1e-6, rtol=0)
+    chosen = [profile.suggest_next(model, 3, **tiny_pictures) for profile in (mild, harsh)]
+    torch.testing.assert_close(*chosen)
+    with pytest.raises(ProfileError, match=r"not trained on a data set 'none'\. Name one of 'mild', 'harsh'"):
+        TasteProfile.prior(model, data_set="none")
+
+
+def test_a_data_set_is_saved_and_kept(tiny_config, tiny_pictures, rated, tmp_path):
+    sets = [{"name": "a", "offset": 0.0, "scale": 1.0}, {"name": "b", "offset": 0.2, "scale": 0.5}]
+    model = PamelaForPersonalizedScoring(PamelaConfig(**tiny_config, data_sets=sets)).eval()
+    model.fit_inputs(0.5, image=tiny_pictures["image_embeds"], text=tiny_pictures["text_embeds"])
+    profile = TasteProfile.fit(model, RATINGS, data_set="b", **rated)
+    profile.save_pretrained(tmp_path)
+    read = TasteProfile.from_pretrained(tmp_path)
+    assert read.data_set == "b"
+    further = [each.update(model, RATINGS[:1], **some(rated, 1)).posterior for each in (profile, read)]
+    torch.testing.assert_close(*further, rtol=0, atol=0)
+
+
+def test_what_to_ask_next_of_a_profile(tiny_model, tiny_pictures, rated):
+    profile = TasteProfile.fit(tiny_model, RATINGS, **rated)
+    features = tiny_model.get_taste_features(**tiny_pictures)
+    chosen = profile.suggest_next(tiny_model, 3, **tiny_pictures)
+    torch.testing.assert_close(chosen, suggest_next(profile.posterior, profile.noise_variance, features, 3))
+    pair = profile.suggest_pair(tiny_model, targets=rated, **tiny_pictures)
+    assert pair == suggest_pair(profile.posterior, profile.noise_variance, features, features[:4])
+    assert profile.suggest_pair(tiny_model, targets=rated, exclude=[pair], **tiny_pictures) != pair
+    with pytest.raises(ProfileError, match="too few to choose 99"):
+        profile.suggest_next(tiny_model, 99, **tiny_pictures)

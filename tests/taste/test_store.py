@@ -157,3 +157,20 @@ def test_wrong_input(store, people, features, tmp_path):
         store.top_people(features[0], 0)
     with pytest.raises(ProfileError, match="max_bytes"):
         store.top_people(features[0], 1, max_bytes=10)
+
+
+def test_a_changed_number_is_found(store, tmp_path):
+    store.verify()
+    path = tmp_path / "changed"
+    content = bytearray(store.path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ProfileError, match="was changed since"):
+        TasteStore(path).verify()
+
+
+def test_people_of_two_data_sets_are_not_mixed(people, tmp_path):
+    (name, profile), *_ = people.items() if isinstance(people, dict) else people
+    other = dataclasses.replace(profile, data_set="other")
+    with pytest.raises(ProfileError, match="is of the data set 'other'"):
+        TasteStore.create(tmp_path / "mixed", [(name, profile), ("b", other)])

@@ -95,6 +95,8 @@ def test_every_recipe_trains_and_is_evaluated_set_by_set(joint, taste_folder, ot
     metrics = validate(again, joint)
     assert metrics["user_srocc"] == pytest.approx((metrics["user_srocc_a"] + metrics["user_srocc_b"]) / 2)
     if recipe == "posterior":
+        # People's own noise is fitted as on one set.
+        assert again.taste.noise_model[1:3].gt(0).all()
         assert metrics["user_srocc_a"] > 0.3
         assert metrics["user_srocc_b"] > 0.3
         # Its own scale is half as wide, so the same errors are a quarter.
