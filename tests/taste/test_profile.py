@@ -443,7 +443,9 @@ class StubHub(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append((self.path, body))
-        self.answer({"url": f"http://{self.headers['Host']}/ann/taste"} if self.path == "/api/repos/create" else {}, 200)
+        self.answer(
+            {"url": f"http://{self.headers['Host']}/ann/taste"} if self.path == "/api/repos/create" else {}, 200
+        )
 
     def do_GET(self):
         self.answer({"id": "ann/taste", "private": self.server.is_private, "siblings": [], "tags": []}, 200)
