@@ -95,7 +95,8 @@ def test_updating_is_fitting_at_once(folder, model, table, tmp_path, profile):
     both = table([*RATINGS.items(), ("3.png", 6)])
     pamela("profile", "fit", folder, both, "--model", model, "--scale", 1, 7, "--out", tmp_path / "once")
     means = [TasteProfile.from_pretrained(tmp_path / name).posterior.mean for name in ("more", "once")]
-    torch.testing.assert_close(*means, atol=1e-6, rtol=0)
+    # The network's features are float32, and round by the size of a batch; the algebra is exact (tests/taste).
+    torch.testing.assert_close(*means, atol=2e-5, rtol=0)
     assert TasteProfile.from_pretrained(profile).num_ratings == 3
 
 
