@@ -65,7 +65,11 @@ def _columns(source: Path) -> tuple:
         frame = pd.concat([folder.table("ratings", split).select(names).to_pandas() for split in folder.splits])
     else:
         try:
-            frame = pd.read_parquet(source) if source.suffix == ".parquet" else pd.read_csv(source)
+            frame = (
+                pd.read_parquet(source)
+                if source.suffix == ".parquet"
+                else pd.read_csv(source, dtype={"user_id": str, "image_id": str})
+            )
         except (OSError, ValueError) as error:
             raise DataError(f"{source} cannot be read ({error}). Expected a data folder, CSV or Parquet.") from error
         if missing := [name for name in names if name not in frame]:

@@ -52,3 +52,11 @@ def test_bad_tables(table, tmp_path, change, message):
     change(table).to_csv(tmp_path / "bad.csv", index=False)
     with pytest.raises(DataError, match=message):
         CliRunner().invoke(data_app, ["taste-variance", str(tmp_path / "bad.csv")], catch_exceptions=False)
+
+
+def test_names_are_text(table, tmp_path):
+    names = {"u0": "7", "u1": "007"}
+    table.assign(user_id=table["user_id"].map(lambda name: names.get(name, f"9{name[1:]}"))).to_csv(
+        tmp_path / "ratings.csv", index=False
+    )
+    assert "by 8 people, 48 of them repeated" in invoke(tmp_path / "ratings.csv").output
