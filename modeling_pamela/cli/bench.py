@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .evaluate import Protocol
-from .train import parse_setting
+from .evaluate import Protocol, context_size
+from .train import RecipeName, parse_setting
 
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def methods(
 
     known, made_from = _methods(dataset, model, token_model)
     test = _unseen(known.folder, protocol, made_from)
-    k = _size(context)
+    k = context_size(context)
     if k == 0:
         raise typer.BadParameter("--context: the table needs at least one rating of a person.")
     ceiling = _ceiling(retest, made_from)
@@ -100,7 +100,7 @@ def table2(
 
     methods, made_from = _methods(dataset, model, token_model)
     test = _unseen(methods.folder, protocol, made_from)
-    k = _size(context)
+    k = context_size(context)
     tables = []
     for entry in scores or []:
         name, equals, file = entry.partition("=")
@@ -129,7 +129,9 @@ def table3(
     datasets: Annotated[
         list[Path], typer.Argument(help="Data folders, split and embedded; the table averages over them.")
     ],
-    recipe: Annotated[str, typer.Option(help="What is trained for each row; see pamela train.")] = "posterior",
+    recipe: Annotated[
+        RecipeName, typer.Option(help="What is trained for each row; see pamela train.")
+    ] = RecipeName.posterior,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -145,31 +147,26 @@ def table3(
     from ..evaluation.bench.table3 import ablation_report
     from ..evaluation.report import data_fingerprint
     from ..modeling_pamela import PamelaForPersonalizedScoring
-    from ..training.recipes import RECIPES
-    from ..training.trainer import train
+    from ..training.trainer import train_recipe
 
-    if recipe not in RECIPES:
-        raise typer.BadParameter(f"--recipe {recipe}: expected one of {', '.join(RECIPES)}.")
     settings = dict(parse_setting(text) for text in set_ or [])
-    k = _size(context)
+    k = context_size(context)
     if k is None:
         raise typer.BadParameter('--context: the table needs a number of ratings, not "all".')
     folders = [DataFolder(dataset) for dataset in datasets]
 
     def train_one(folder: DataFolder, fields: dict[str, bool], directory: Path) -> PamelaForPersonalizedScoring:
-        chosen = RECIPES[recipe]
-        config = chosen.config(**{"rating_scale": list(folder.rating_scale), **settings, **fields})
-        return train(folder, config, directory, resume=True, **chosen.training())
+        return train_recipe(folder, recipe.value, directory, {**settings, **fields})
 
-    made_from = {
+    made_from: dict[str, object] = {
         "data": [data_fingerprint(folder) for folder in folders],
-        "recipe": recipe,
+        "recipe": recipe.value,
         "set": settings,
         "context": k,
         "protocol": [_contexts(folder, protocol) for folder in folders],
     }
     # Models of other settings are others.
-    work = out / "models" / "-".join([recipe, *([_short(settings)] if settings else [])])
+    work = out / "models" / "-".join([recipe.value, *([_short(settings)] if settings else [])])
     _show(
         out,
         "table3",
@@ -181,7 +178,7 @@ def table3(
 @bench_app.command()
 def joint(
     datasets: Annotated[list[Path], typer.Argument(help="Two data folders or more, split and embedded.")],
-    recipe: Annotated[str, typer.Option(help="What is trained; see pamela train.")] = "posterior",
+    recipe: Annotated[RecipeName, typer.Option(help="What is trained; see pamela train.")] = RecipeName.posterior,
     context: Context = "15",
     protocol: Contexts = None,
     out: Out = Path("bench"),
@@ -192,28 +189,23 @@ def joint(
     from ..evaluation.bench.joint import joint_report
     from ..evaluation.report import data_fingerprint
     from ..modeling_pamela import PamelaForPersonalizedScoring
-    from ..training.recipes import RECIPES
-    from ..training.trainer import train
+    from ..training.trainer import train_recipe
 
-    if recipe not in RECIPES:
-        raise typer.BadParameter(f"--recipe {recipe}: expected one of {', '.join(RECIPES)}.")
     if len(datasets) < 2:
         raise typer.BadParameter("A joint set is made of two data folders or more.")
     folders = [DataFolder(dataset) for dataset in datasets]
-    k = _size(context)
+    k = context_size(context)
 
     def train_one(folder: DataFolder | JointFolder, directory: Path) -> PamelaForPersonalizedScoring:
-        chosen = RECIPES[recipe]
-        config = chosen.config(rating_scale=list(folder.rating_scale))
-        return train(folder, config, directory, resume=True, **chosen.training())
+        return train_recipe(folder, recipe.value, directory)
 
     made_from: dict[str, object] = {
         "data": [data_fingerprint(folder) for folder in folders],
-        "recipe": recipe,
+        "recipe": recipe.value,
         "context": context,
         "protocol": [_contexts(folder, protocol) for folder in folders],
     }
-    work = out / "models" / f"joint-{recipe}"
+    work = out / "models" / f"joint-{recipe.value}"
     _show(out, "joint", made_from, lambda: joint_report(folders, train_one, work, k, _value(protocol)))
 
 
@@ -251,7 +243,7 @@ def fig11(
     methods, made_from = _methods(dataset, model, token_model)
     test = _unseen(methods.folder, protocol, made_from)
     scorers = _models(methods)
-    k = _size(context)
+    k = context_size(context)
     _show(out, "fig11", {**made_from, "context": context}, lambda: margin_report(scorers, test, k))
 
 
@@ -273,7 +265,7 @@ def diverging(
 
     methods, made_from = _methods(dataset, model, token_model)
     test = _unseen(methods.folder, protocol, made_from)
-    k = _size(context)
+    k = context_size(context)
     scorers = _models(methods)
     cases = {"test_seen": seen_cases(methods.folder, "test_seen"), "test_unseen": test}
     _show(out, "diverging", {**made_from, "context": context}, lambda: (diverging_report(scorers, cases, k), None))
@@ -386,14 +378,6 @@ def _value(protocol: Protocol | None) -> str | None:
 def _models(methods: "Methods") -> "list[PersonalScorer]":
     token = [methods.token] if methods.token is not None else []
     return [methods.population, *token, methods.posterior]
-
-
-def _size(text: str) -> int | None:
-    if text == "all":
-        return None
-    if not text.isdigit():
-        raise typer.BadParameter(f'--context {text}: expected a number of ratings or "all".')
-    return int(text)
 
 
 def _short(settings: dict[str, object]) -> str:

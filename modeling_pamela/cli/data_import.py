@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 
-__all__ = ["import_app"]
+__all__ = ["PamelaScale", "import_app"]
 
 import_app = typer.Typer(help="Import ratings and pictures from another form.", no_args_is_help=True)
 
@@ -26,6 +26,15 @@ ColumnMap = Annotated[
         "--map",
         metavar="STANDARD=SOURCE",
         help="Column names, e.g. --map rating=score, or --map ratings.image_id=filename for one table only. Repeatable.",
+    ),
+]
+
+PamelaScale = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        metavar="LOW HIGH",
+        help="Lowest and highest possible score; by default the known scale whose ends they reach.",
+        show_default=False,
     ),
 ]
 
@@ -59,14 +68,7 @@ def _report(summary: object, out: Path, dry_run: bool) -> None:
 def pamela(
     source: Annotated[Path, typer.Argument(help="PAMELA.zip, or the unpacked folder.")],
     out: Out,
-    scale: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            metavar="LOW HIGH",
-            help="Lowest and highest possible score; by default the known scale whose ends they reach.",
-            show_default=False,
-        ),
-    ] = None,
+    scale: PamelaScale = None,
     seed: Seed = 0,
     draws: Annotated[int, typer.Option(min=1, help="Context draws per split and person.")] = 5,
     max_query_context: Annotated[int, typer.Option(min=1, help="Context ratings taken from the query split.")] = 15,

@@ -75,7 +75,7 @@ def evaluate(
     posterior = load_checkpoint(model, device, dtype)
     if posterior.taste is None:
         raise ProfileError("The model to evaluate must be a posterior model; pass a token model as --token-model.")
-    sizes = [_size(text) for text in context or ["15"]]
+    sizes = [context_size(text) for text in context or ["15"]]
     every = {}
     for dataset, folder in zip(datasets, folders, strict=True):
         token = None
@@ -93,7 +93,8 @@ def evaluate(
             temporary.write_text(json.dumps(every if len(every) > 1 else rows, indent=2) + "\n")
 
 
-def _size(text: str) -> int | None:
+def context_size(text: str) -> int | None:
+    """A number of ratings, or `None` for "all"; a `typer.BadParameter` for anything else."""
     if text == "all":
         return None
     if not text.isdigit():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .checkpoint import Device, check_device
+from .data_import import PamelaScale
 
 
 if TYPE_CHECKING:
@@ -25,14 +26,7 @@ def reproduce(
     image_encoder: Annotated[str | None, typer.Option(help="Picture encoder; the embedded one by default.")] = None,
     text_encoder: Annotated[str | None, typer.Option(help="Prompt encoder.")] = None,
     profile_encoder: Annotated[str | None, typer.Option(help="Encoder of demographics and metadata.")] = None,
-    scale: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            metavar="LOW HIGH",
-            help="Lowest and highest possible score; by default the known scale whose ends they reach.",
-            show_default=False,
-        ),
-    ] = None,
+    scale: PamelaScale = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts that are encoded at once.")] = 4,
     device: Device = "cpu",
 ) -> None:
@@ -45,6 +39,7 @@ def reproduce(
     from ..data.folder import DataFolder
     from ..data.importers.pamela import import_pamela
     from ..training.recipes import RECIPES
+    from ..training.trainer import train_recipe
 
     check_device(device)
     given = {"image_encoder": image_encoder, "text_encoder": text_encoder, "profile_encoder": profile_encoder}
@@ -60,7 +55,8 @@ def reproduce(
     embed_folder(folder, RECIPES["posterior"].config(**encoders), batch_size, device)
     typer.echo("3/4 Train")
     for name in MODELS:
-        _train(folder, name, encoders, out / name, device)
+        if not (out / name / "model.safetensors").is_file():
+            train_recipe(folder, name, out / name, encoders, device)
     typer.echo("4/4 Tables")
     _write_tables(folder, out, encoders)
 
@@ -108,17 +104,6 @@ def _digest(source: Path) -> str:
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{source} is neither a folder nor a whole zip archive: {error}") from error
     return digest.hexdigest()[:16]
-
-
-def _train(folder: "DataFolder", name: str, encoders: dict[str, str], directory: Path, device: str) -> None:
-    from ..training.recipes import RECIPES
-    from ..training.trainer import train
-
-    if (directory / "model.safetensors").is_file():
-        return
-    recipe = RECIPES[name]
-    config = recipe.config(rating_scale=list(folder.rating_scale), **encoders)
-    train(folder, config, directory, resume=True, device=device, **recipe.training())
 
 
 def _write_tables(folder: "DataFolder", out: Path, encoders: dict[str, str]) -> None:

@@ -5,17 +5,18 @@ import copy
 import numpy as np
 import torch
 
-from ..data.embed import FolderEmbeddings
+from ..data.embed import FolderEmbeddings, read_embeddings
 from ..data.files import DataError
-from ..data.folder import Ratings
+from ..data.folder import DataFolder, Ratings
+from ..data.joint import JointFolder, data_set_of_user
 from ..gaussian_taste import TastePosterior
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..taste.neighbours import neighbour_user_embedding, preference_profile
 from ..taste.onboarding import suggest_next
-from .protocol import Evidence
+from .protocol import Evidence, PersonalScorer
 
 
-__all__ = ["ChosenContextScorer", "PopulationScorer", "PosteriorScorer", "RatingScales", "TokenScorer"]
+__all__ = ["ChosenContextScorer", "PopulationScorer", "PosteriorScorer", "RatingScales", "TokenScorer", "model_scorer"]
 
 
 class RatingScales:
@@ -236,3 +237,11 @@ class TokenScorer:
             .cpu()
             .numpy(),
         )
+
+
+def model_scorer(model: PamelaForPersonalizedScoring, folder: DataFolder | JointFolder) -> PersonalScorer:
+    """A model of either kind as the scorer of a data folder that it was trained on, or of all of its data sets together."""
+    embeddings, data_set = read_embeddings(folder, model.config), data_set_of_user(folder)
+    if model.taste is not None:
+        return PosteriorScorer(model, embeddings, data_set=data_set)
+    return TokenScorer(model, embeddings, folder.ratings("train"), data_set)

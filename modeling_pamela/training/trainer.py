@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,10 @@ from ..taste.profile import TasteProfile, profile_folder_name
 from .closed_form import fit_closed_form
 from .collators import PamelaCollator, RatingDataset, UserDataset
 from .noise import fit_noise
+from .recipes import RECIPES
 
 
-__all__ = ["USERS_FILE", "PamelaTrainer", "make_model", "save_training_profiles", "train", "validate"]
+__all__ = ["USERS_FILE", "PamelaTrainer", "make_model", "save_training_profiles", "train", "train_recipe", "validate"]
 
 # Names of a token model's training people, in the order of its user table.
 USERS_FILE = "users.json"
@@ -288,6 +289,26 @@ def train(
         _save(model, folder, ratings, output_dir)
     barrier(device)
     return model
+
+
+def train_recipe(
+    folder: DataFolder | JointFolder,
+    name: str,
+    output_dir: str | Path,
+    fields: Mapping[str, Any] | None = None,
+    device: str | None = None,
+) -> PamelaForPersonalizedScoring:
+    """
+    Train a recipe as it stands, or go on with an interrupted run of it.
+
+    Args:
+        folder, output_dir, device: As in [`train`].
+        name (`str`): Of [`~modeling_pamela.training.recipes.RECIPES`].
+        fields (`Mapping[str, Any]`, *optional*): Other values for fields of [`PamelaConfig`].
+    """
+    recipe = RECIPES[name]
+    config = recipe.config(**{"rating_scale": list(folder.rating_scale), **(fields or {})})
+    return train(folder, config, output_dir, resume=True, device=device, **recipe.training())
 
 
 def _save(

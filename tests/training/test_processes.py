@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_settings import TINY
 from typer.testing import CliRunner
 
 from modeling_pamela.cli.main import app
@@ -18,19 +19,9 @@ from modeling_pamela.data.store import EmbeddingStore
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TINY = {
-    "image_projection_dim": 6,
-    "text_projection_dim": 4,
-    "profile_projection_dim": 3,
-    "hidden_size": 16,
-    "intermediate_size": 16,
-    "num_attention_heads": 2,
-    "num_learned_directions": 4,
-    "num_free_image_directions": 8,
-    "num_free_text_directions": 4,
-    "hidden_dropout_prob": 0.0,
-}
-SETTINGS = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
+# Without dropout, whose draws differ by process.
+WITHOUT_DROPOUT = {**TINY, "hidden_dropout_prob": 0.0}
+SETTINGS = [part for name, value in WITHOUT_DROPOUT.items() for part in ("--set", f"{name}={value}")]
 
 
 # Importing takes longer than the work, so one launch runs several commands, with commas between.

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from ...data.embed import read_embeddings
 from ...data.folder import DataFolder
-from ...data.joint import JointFolder, data_set_of_user, members
+from ...data.joint import JointFolder, members
 from ...modeling_pamela import PamelaForPersonalizedScoring
 from ..bootstrap import bootstrap_mean, paired_difference
-from ..protocol import PersonalScorer, Predictions, judge, predict, shift_case, unseen_cases
+from ..protocol import Predictions, judge, predict, shift_case, unseen_cases
 from ..report import Report
-from ..scorers import PosteriorScorer, TokenScorer
+from ..scorers import model_scorer
 
 
 if TYPE_CHECKING:
@@ -52,11 +51,11 @@ def joint_report(
             trained[name] = PamelaForPersonalizedScoring.from_pretrained(directory)
         else:
             trained[name] = train(folder, directory)
-    jointly = _scorer(trained["jointly"], joint)
+    jointly = model_scorer(trained["jointly"], joint)
     rows: list[dict[str, Any]] = []
     for member in joint.members:
         cases = unseen_cases(member.folder, "test_unseen", protocol)
-        alone = predict(_scorer(trained[member.name], member.folder), cases, k)
+        alone = predict(model_scorer(trained[member.name], member.folder), cases, k)
         together = predict(jointly, [shift_case(case, member) for case in cases], k)
         results = {"alone": judge(alone), "jointly": judge(together)}
         of_ratings = score_spread(alone.user, alone.image, alone.references)
@@ -133,13 +132,6 @@ def _spread_of_draws(found: Predictions) -> float:
 
 def _names(joint: JointFolder) -> list[str]:
     return [member.name for member in joint.members]
-
-
-def _scorer(model: PamelaForPersonalizedScoring, folder: DataFolder | JointFolder) -> PersonalScorer:
-    embeddings, data_set = read_embeddings(folder, model.config), data_set_of_user(folder)
-    if model.taste is not None:
-        return PosteriorScorer(model, embeddings, data_set=data_set)
-    return TokenScorer(model, embeddings, folder.ratings("train"), data_set)
 
 
 def _draw(rows: Sequence[dict[str, Any]]) -> "Figure":

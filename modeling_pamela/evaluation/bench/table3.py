@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from ...configuration_pamela import PamelaConfig
-from ...data.embed import read_embeddings
 from ...data.folder import DataFolder
 from ...modeling_pamela import PamelaForPersonalizedScoring
 from ..bootstrap import Interval, bootstrap_mean
-from ..protocol import PersonalScorer, evaluate_scorer, seen_cases, unseen_cases
+from ..protocol import evaluate_scorer, seen_cases, unseen_cases
 from ..report import Report
-from ..scorers import PosteriorScorer, TokenScorer
+from ..scorers import model_scorer
 
 
 if TYPE_CHECKING:
@@ -66,7 +64,7 @@ def ablation_report(
             model = PamelaForPersonalizedScoring.from_pretrained(directory)
         else:
             model = train(folder, fields, directory)
-        scorer = _scorer(model, folder, model.config)
+        scorer = model_scorer(model, folder)
         names = np.char.add(f"{index} ", np.array(folder.user_ids))
         seen = evaluate_scorer(scorer, seen_cases(folder, "test_seen"), None)
         unseen = evaluate_scorer(scorer, unseen_cases(folder, "test_unseen", protocol), k)
@@ -102,13 +100,6 @@ def _over_sets(results: Sequence[tuple[np.ndarray, ...]], place: int) -> Interva
     total = sum(len(result[place]) for result in results)
     values = [result[place] * (total / (len(results) * len(result[place]))) for result in results]
     return bootstrap_mean(np.concatenate(values), np.concatenate([result[place + 1] for result in results]))
-
-
-def _scorer(model: PamelaForPersonalizedScoring, folder: DataFolder, config: PamelaConfig) -> PersonalScorer:
-    embeddings = read_embeddings(folder, config)
-    if model.taste is not None:
-        return PosteriorScorer(model, embeddings)
-    return TokenScorer(model, embeddings, folder.ratings("train"))
 
 
 def _draw(rows: Sequence[dict[str, Any]]) -> "Figure":
