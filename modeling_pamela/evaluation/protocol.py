@@ -133,6 +133,7 @@ def unseen_cases(
 
     Raises:
         DataError: The folder has no contexts for this split; run `pamela data split`.
+        DataError: A picture of a context is among its queries.
     """
     protocol = protocol or usual_protocol(folder, split)
     draws = folder.contexts(protocol, split)
@@ -150,6 +151,11 @@ def unseen_cases(
         context = np.array([row_of_rating[int(rating_id)] for rating_id in draw.rating_ids], dtype=np.int64)
         rows = query_rows[draw.user]
         rows = rows[~np.isin(queries.rating_id[rows], draw.rating_ids)]
+        if (shared := np.intersect1d(ratings.image[context], queries.image[rows])).size:
+            raise DataError(
+                f"{folder.path}: picture {folder.image_ids[shared[0]]!r} is both in the context and among the queries of "
+                f"{folder.user_ids[draw.user]!r} ({split}), who would be asked for what is known. Split the data set again."
+            )
         evidence = Evidence(draw.user, ratings.image[context], ratings.rating_norm[context])
         cases.append(Case(evidence, queries.image[rows], queries.rating_norm[rows], draw.draw))
     return cases

@@ -1,6 +1,9 @@
 """What a scorer may see and is asked, and how its answers become numbers."""
 
+import shutil
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
@@ -157,3 +160,22 @@ def test_a_folder_without_splits_is_an_error(taste_folder):
         unseen_cases(unsplit, "val_unseen")
     with pytest.raises(DataError, match="pamela data split"):
         seen_cases(unsplit, "val_seen")
+
+
+def test_a_picture_in_context_and_queries_is_refused(taste_folder, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(taste_folder.path, folder)
+    asked = taste_folder.ratings("test_unseen")
+    contexts = pd.read_parquet(folder / "contexts" / "train.parquet")
+    row = contexts.index[contexts["split"] == "test_unseen"][0]
+    user = taste_folder.user_ids.index(contexts.loc[row, "user_id"])
+    contexts.at[row, "rating_ids"] = asked.rating_id[asked.user == user][:2]
+    # What is asked is what is left of the split; here the same rating stands under another name as a query.
+    ratings = pd.read_parquet(folder / "ratings" / "test_unseen.parquet")
+    again = ratings[ratings["rating_id"].isin(contexts.loc[row, "rating_ids"])].assign(
+        rating_id=lambda table: table["rating_id"] + 10**6
+    )
+    pd.concat([ratings, again]).to_parquet(folder / "ratings" / "test_unseen.parquet", index=False)
+    contexts.to_parquet(folder / "contexts" / "train.parquet", index=False)
+    with pytest.raises(DataError, match="both in the context and among the queries"):
+        unseen_cases(DataFolder(folder), "test_unseen", "train")
