@@ -18,6 +18,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def chance(difference, tie, noise, threshold):
     if tie:
+        # Symmetric in the difference: taken where both values are in the lower tail, so that nothing cancels.
+        difference = np.abs(difference)
         return norm.cdf((threshold - difference) / noise) - norm.cdf((-threshold - difference) / noise)
     return norm.cdf((difference - threshold) / noise)
 
