@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PamelaReward", "Similarity", "TextSimilarity"]
 
-Similarity: TypeAlias = "Callable[[str, Sequence[str]], Sequence[float]]"
+Similarity: TypeAlias = Callable[[str, Sequence[str]], Sequence[float]]
 """From what was asked for and n prompts to how much of it each still says, 1 for all."""
 
 
