@@ -9,7 +9,7 @@ reward. The reward is a PAMELA model's, which has seen ratings of theirs, in uni
 scale, with a model of real ratings and a real person's profile:
 
     python examples/grpo_prompt_rewriter.py --output rewriter --policy meta-llama/Llama-3.1-8B-Instruct --renderer black-forest-labs/FLUX.2-dev \\
-        --taste-model owner/pamela --profile ann-profile --prompts prompts.txt --device cuda --steps 500 --group 16 --groups 8 --tokens 77 --lr 1e-5
+        --taste-model owner/pamela --profile ann-profile --prompts prompts.txt --device cuda --steps 500 --group 16 --groups 8 --tokens 77 --layers 32 --lr 1e-5
 
 Written to the folder: the LoRA adapter, `rewards.json` (every step), `reward.png`, and `completions.json` (before and after).
 """
@@ -26,7 +26,7 @@ import torch
 from datasets import Dataset
 from matplotlib.figure import Figure
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
+from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from transformers.utils import logging
 from trl import GRPOConfig, GRPOTrainer
 
@@ -41,10 +41,7 @@ from modeling_pamela.steering.scene_renderer import SceneRenderer
 
 INSTRUCTION = "Describe a picture."
 # How an answer looks; the content is others than what is trained on.
-SHOTS = [
-    ("a tree", "a watercolour of a tree at dusk, pastel colours"),
-    ("a castle", "an ink drawing of a castle at night, black and white"),
-]
+SHOTS = [("a tree", "a watercolour of a tree at night, pastel colours")]
 SUBJECTS = ["a lighthouse", "a cottage", "a sailing boat", "a forest"]
 
 
@@ -95,7 +92,7 @@ def make_renderer(name: str | None, device: str) -> Any:
     return DiffusersRenderer(pipeline, **paper_settings(pipeline))
 
 
-class TrueOpinion(TrainerCallback):
+class TrueOpinion:
     """What the simulated person truly thinks of the pictures of every step: known to the simulation, never to the reward."""
 
     def __init__(self, person: SimulatedRater, renderer: SceneRenderer, seed: int) -> None:
@@ -103,7 +100,9 @@ class TrueOpinion(TrainerCallback):
 
     def __call__(self, completions: list[Any], log_metric: Any, **columns: Any) -> list[None]:
         texts = [completion[0]["content"] for completion in completions]
-        log_metric("true opinion", float(np.mean([self.person.utility(self.renderer.scene(t, self.seed)) for t in texts])))
+        log_metric(
+            "true opinion", float(np.mean([self.person.utility(self.renderer.scene(t, self.seed)) for t in texts]))
+        )
         return [None] * len(texts)
 
 
@@ -116,7 +115,9 @@ def draw(log: list[dict[str, float]], title: str, path: Path) -> None:
     }
     curves = {name: label for name, label in curves.items() if name in log[0]}
     figure = Figure(figsize=(7, 2.3 * len(curves) + 0.4), layout="constrained")
-    for axes, (name, label) in zip(figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0], curves.items(), strict=True):
+    for axes, (name, label) in zip(
+        figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0], curves.items(), strict=True
+    ):
         values = np.array([entry[name] for entry in log])
         width = min(10, len(values))
         axes.plot(range(1, len(values) + 1), values, ".", color="grey", markersize=4)
@@ -133,7 +134,9 @@ def answers(model: Any, tokenizer: Any, subjects: list[str], number: int, tokens
     """Some completions of every prompt."""
     found = {}
     for subject in subjects:
-        inputs = tokenizer.apply_chat_template(chat(subject), add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        inputs = tokenizer.apply_chat_template(
+            chat(subject), add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
         inputs = inputs.to(model.device)
         output = model.generate(**inputs, do_sample=True, max_new_tokens=tokens, num_return_sequences=number)
         found[subject] = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -149,12 +152,15 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="a saved taste profile; a simulated person by default")
     parser.add_argument("--prompts", type=Path, help="text file, a prompt a line; four subjects by default")
     parser.add_argument("--ratings", type=int, default=60, help="that the simulated person gives")
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--group", type=int, default=8, help="completions a prompt")
     parser.add_argument("--groups", type=int, default=1, help="prompts a step")
-    parser.add_argument("--tokens", type=int, default=20, help="longest completion")
-    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--tokens", type=int, default=14, help="longest completion")
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--rank", type=int, default=16, help="of LoRA")
+    parser.add_argument(
+        "--layers", type=int, default=8, help="last layers that get LoRA; the others need no backward pass"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -167,19 +173,29 @@ def main() -> None:
 
     if arguments.taste_model is None:
         make_model(arguments.output / "taste", seed=0)
-    reward = PersonalReward.from_pretrained(arguments.taste_model or arguments.output / "taste" / "model", device=arguments.device)
+    reward = PersonalReward.from_pretrained(
+        arguments.taste_model or arguments.output / "taste" / "model", device=arguments.device
+    )
     renderer = make_renderer(arguments.renderer, arguments.device)
     subjects = SUBJECTS if arguments.prompts is None else arguments.prompts.read_text("utf-8").split("\n")
     subjects = [subject.strip() for subject in subjects if subject.strip()]
     # Pictures by which the reward is normalised: plain prompts, and captions of scenes where the generator knows no others.
-    reference = [scene.caption for scene in sample_scenes(24, arguments.seed + 1)] if arguments.renderer is None else subjects
+    reference = (
+        [scene.caption for scene in sample_scenes(24, arguments.seed + 1)] if arguments.renderer is None else subjects
+    )
     if simulated:
         person, profile = simulate_person(reward, arguments.ratings, arguments.seed + 100)
     else:
         profile = TasteProfile.from_pretrained(arguments.profile)
     # A prompt that forgets its subject is as bad as the worst pictures.
     rate = PamelaReward(
-        reward, renderer, person=profile, seeds=[arguments.seed], reference=reference, refused=-2.0, scored_prompt="none"
+        reward,
+        renderer,
+        person=profile,
+        seeds=[arguments.seed],
+        reference=reference,
+        refused=-2.0,
+        scored_prompt="none",
     )
     functions: list[Any] = [rate]
     if simulated:
@@ -187,13 +203,20 @@ def main() -> None:
 
     set_seed(arguments.seed)
     policy, tokenizer = load_policy(arguments.policy, arguments.device)
-    before = answers(policy, tokenizer, subjects[:4], 4, arguments.tokens)
+    depth = policy.config.num_hidden_layers
+    before = answers(policy, tokenizer, subjects[:2], 4, arguments.tokens)
     trainer = GRPOTrainer(
         model=policy,
         processing_class=tokenizer,
         reward_funcs=functions,
         train_dataset=Dataset.from_list([{"prompt": chat(subject), "base_prompt": subject} for subject in subjects]),
-        peft_config=LoraConfig(r=arguments.rank, lora_alpha=2 * arguments.rank, target_modules="all-linear", task_type="CAUSAL_LM"),
+        peft_config=LoraConfig(
+            r=arguments.rank,
+            lora_alpha=2 * arguments.rank,
+            target_modules=["q_proj", "v_proj", "o_proj", "down_proj"],
+            layers_to_transform=list(range(depth - min(arguments.layers, depth), depth)),
+            task_type="CAUSAL_LM",
+        ),
         args=GRPOConfig(
             output_dir=str(arguments.output),
             per_device_train_batch_size=arguments.group * arguments.groups,
@@ -217,7 +240,7 @@ def main() -> None:
     trainer.train()
     trainer.save_model()
     log = [entry for entry in trainer.state.log_history if "reward" in entry]
-    after = answers(trainer.model, tokenizer, subjects[:4], 4, arguments.tokens)
+    after = answers(trainer.model, tokenizer, subjects[:2], 4, arguments.tokens)
     title = f"GRPO of {arguments.policy or 'SmolLM2-135M-Instruct'}, pictures by {arguments.renderer or 'painted scenes in place of a generator'}"
     draw(log, f"{title}\n{'a simulated person' if simulated else arguments.profile}", arguments.output / "reward.png")
     (arguments.output / "rewards.json").write_text(json.dumps(log, indent=1) + "\n")
@@ -226,7 +249,9 @@ def main() -> None:
     for name in ("rewards/pamela/mean", "true opinion", "pamela/refused"):
         values = [entry[name] for entry in log if name in entry]
         if values:
-            print(f"{name}: {np.mean(values[:fifth]):.3f} in the first fifth of {len(log)} steps, {np.mean(values[-fifth:]):.3f} in the last")
+            print(
+                f"{name}: {np.mean(values[:fifth]):.3f} in the first fifth of {len(log)} steps, {np.mean(values[-fifth:]):.3f} in the last"
+            )
     print(f"{time.perf_counter() - started:.0f} s")
 
 
