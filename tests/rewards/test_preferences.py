@@ -139,7 +139,7 @@ def test_bad_options(taste_folder, tmp_path):
         PreferenceOptions(margin=0)
     with pytest.raises(DataError, match="either texts or pictures"):
         PreferenceOptions(texts=True, same_prompt=True)
-    with pytest.raises(DataError, match="No two ratings .* for pictures of one prompt"):
+    with pytest.raises(DataError, match=r"No two ratings .* for pictures of one prompt"):
         write_preferences(taste_folder.path, tmp_path / "out", PreferenceOptions(same_prompt=True))
     with pytest.raises(DataError, match="no ratings split 'test'"):
         write_preferences(taste_folder.path, tmp_path / "out", splits=["test"])
@@ -153,5 +153,5 @@ def test_what_stands_in_the_way(taste_folder, written, tmp_path):
     options = PreferenceOptions(margin=0.2, max_pairs=20)
     assert write_preferences(taste_folder.path, out, options, overwrite=True) == summary
     (tmp_path / "diary.txt").touch()
-    with pytest.raises(DataError, match="Choose another folder\\.$"):
+    with pytest.raises(DataError, match=r"Choose another folder\.$"):
         write_preferences(taste_folder.path, tmp_path, overwrite=True)
