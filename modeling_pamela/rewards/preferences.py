@@ -185,7 +185,7 @@ def _pairs_of_split(data: DataFolder, split: str, options: PreferenceOptions) ->
     columns: dict[str, list[Any]] = {name: [] for name in PREFERENCES}
     order = np.argsort(ratings.user, kind="stable")
     users, starts = np.unique(ratings.user[order], return_index=True)
-    for user, rows in zip(users, np.split(order, starts[1:]), strict=True):
+    for user, rows in zip(users, np.split(order, starts)[1:], strict=True):
         images = ratings.image[rows]
         if options.texts:
             rows = rows[~absent[images]]
