@@ -219,9 +219,15 @@ class _Run:
             prompts = [self.prompt]
             if number:
                 shown = self._shown(before)
-                prompts = proposer.propose(
-                    self.prompt, shown, settings.num_candidates, _seed_of(settings.seed, number)
-                )
+                try:
+                    prompts = proposer.propose(
+                        self.prompt, shown, settings.num_candidates, _seed_of(settings.seed, number)
+                    )
+                except SteeringError as error:
+                    if number == 1:
+                        raise
+                    warnings.warn(f"The search ends after round {number - 1}: {error}", stacklevel=3)
+                    prompts = []
             if not prompts:
                 return "proposals"
             self.history.begin_round(self._candidates(number, prompts[: settings.num_candidates], before))
