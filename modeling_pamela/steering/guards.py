@@ -5,7 +5,6 @@ A reward is a model of a taste, and a search is good at finding where a model is
 words please while the picture does not show them, pictures unlike any that were rated. Each guard can be switched off by itself.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -24,9 +23,15 @@ from .modifiers import MODIFIERS
 
 __all__ = ["ContentMeasure", "Guards", "ModelContent", "colour_statistics", "kept_content"]
 
+_MORE_STYLE = (
+    "cinematic detailed intricate stunning beautiful style scene picture image grain glow glowing bathed shadow shadows deep strong gentle much "
+    "a an the of in on at by with under from to into through over and is its it as"
+)
 STYLE_WORDS = frozenset(
-    word for kind in MODIFIERS.values() for text in (kind.cues, *kind.modifiers) for word in prompt_key(text).split()
-) | frozenset("a an the of in on at by with under from to into through over and is its it as".split())
+    word
+    for text in (*(text for kind in MODIFIERS.values() for text in (kind.cues, *kind.modifiers)), _MORE_STYLE)
+    for word in prompt_key(text).split()
+)
 OTHER_THINGS = ("dog", "car", "woman portrait", "bowl of soup", "machine", "crowd of people", "bridge", "letters")
 
 
@@ -46,7 +51,7 @@ class Guards:
         scored_prompt (`"own"`, `"base"` or `"none"`): Which prompt the reward is told of: the candidate's own, the person's, or none.
     """
 
-    min_content: float | None = 0.45
+    min_content: float | None = 0.4
     max_alignment_loss: float | None = 0.1
     beta: float = 0.5
     max_population_loss: float | None = 0.2
