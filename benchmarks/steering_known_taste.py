@@ -39,11 +39,11 @@ from modeling_pamela.steering.search import SearchResult, SearchSettings, search
 PROMPTS = (
     "a castle on a hill, watercolour, seen from below",
     "a photograph of a lighthouse at eye level",
-    "an oil painting of a forest path at dusk",
+    "an oil painting of a forest path at dusk, rule of thirds",
     "a cottage in the fog, seen from above, framed by foliage",
-    "hot-air balloons over a valley at noon, vivid colours",
+    "hot-air balloons over a valley at noon, vivid colours, centred",
     "a city skyline at night, low angle, centred",
-    "a poster of a sailing boat, minimalist",
+    "a poster of a sailing boat, minimalist, seen from above",
     "a lone tree in pastel colours, close-up, centred",
     "the pyramids in the desert, black and white, rule of thirds, seen from above",
     "a field of flowers in a storm at eye level, oil painting",
@@ -249,10 +249,12 @@ def tune(world: World) -> None:
     initial, best = world.initial(), world.best_possible()
     print("| guards | careful: gain | content | careless: gain | content |\n" + "|---" * 5 + "|")
     base = Guards()
-    variants = {"off": Guards.off(), "default": base}
-    variants |= {f"scored with {told} prompt": replace(base, scored_prompt=told) for told in ("own", "base", "none")}
-    variants |= {f"beta {beta:g}": replace(base, beta=beta) for beta in (0, 0.5, 1, 2)}
-    variants |= {f"population {loss}": replace(base, max_population_loss=loss) for loss in (None, 0.0, 0.1, 0.2)}
+    variants = {"none": Guards.off(), "default": base}
+    variants |= {
+        f"reward told the {told} prompt": replace(base, scored_prompt=told) for told in ("own", "base", "none")
+    }
+    variants |= {f"beta {beta:g}": replace(base, beta=beta) for beta in (0, 1)}
+    variants |= {f"population {loss}": replace(base, max_population_loss=loss) for loss in (None, 0.0)}
     for name, guards in variants.items():
         cells = []
         for proposer in (ModifierProposer(), CarelessProposer()):
@@ -298,7 +300,78 @@ def main() -> None:
 
 
 def report(world: World) -> tuple[str, dict[str, object]]:
-    raise NotImplementedError
+    """All searches; a table of what they found, and one of paired differences."""
+    guarded, people = Guards(), len(world.raters)
+    careful, careless = ModifierProposer(), CarelessProposer()
+    start = time.monotonic()
+
+    def steer(profiles: Iterable[TasteProfile | None], guards: Guards, proposer: object) -> list[list[SearchResult]]:
+        results = world.steer(profiles, guards, proposer)
+        print(f"{time.monotonic() - start:.0f} s, {len(world.renderer.painted)} scenes", flush=True)
+        return results
+
+    own, own_50 = (steer(world.profiles[size], guarded, careful) for size in (15, 50))
+    blind = steer([None], guarded, careful) * people
+    free = steer(world.profiles[15], Guards.off(), careful)
+    tempted, fallen = (steer(world.profiles[15], guards, careless) for guards in (guarded, Guards.off()))
+    utility = {
+        "the prompt as it was": world.initial(),
+        "searched for nobody in particular": world.utility(blind),
+        "searched for another person (mean of the others)": world.for_others(own),
+        "searched for the person, 15 ratings": world.utility(own),
+        "searched for the person, 50 ratings": world.utility(own_50),
+        "15 ratings, guards off": world.utility(free),
+        "15 ratings, careless proposals": world.utility(tempted),
+        "15 ratings, careless proposals, guards off": world.utility(fallen),
+        "the best there is": world.best_possible(),
+    }
+    searched = {
+        "searched for nobody in particular": blind,
+        "searched for the person, 15 ratings": own,
+        "searched for the person, 50 ratings": own_50,
+        "15 ratings, guards off": free,
+        "15 ratings, careless proposals": tempted,
+        "15 ratings, careless proposals, guards off": fallen,
+    }
+    kept = {name: float(world.kept(results).mean()) for name, results in searched.items()}
+    owners = np.repeat(np.arange(people), len(world.prompts))
+    facts: dict[str, object] = {"utility": {}, "content kept": kept, "differences": {}}
+    lines = [
+        "# Steering towards people of known taste",
+        f"\n**A simulation: painted scenes stand in for a generator's pictures, and the {people} people are simulated.** True utility of the pictures, in points of "
+        f"the scale from 1 to 5, which the search never sees; {len(world.prompts)} prompts a person, {SETTINGS.num_candidates} proposals a round, "
+        f"at most {SETTINGS.max_rounds} rounds. Intervals (95 %) redraw people.\n",
+        "| picture | true utility | content kept |",
+        "|---|---|---|",
+    ]
+    for name, values in utility.items():
+        interval = bootstrap_mean(values.ravel(), owners)
+        facts["utility"][name] = vars(interval)
+        share = f"{kept[name]:.1%}" if name in kept else ""
+        lines.append(f"| {name} | {interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}] | {share} |")
+    names = list(utility)
+    pairs = [(3, 0), (3, 1), (3, 2), (4, 3), (4, 1), (4, 2), (3, 5), (6, 7), (6, 3)]
+    lines += ["\n| difference | mean [95 %] | p | people for whom it is above 0 |", "|---|---|---|---|"]
+    for a, b in pairs:
+        found = paired_difference(utility[names[a]].ravel(), utility[names[b]].ravel(), owners)
+        above = int(((utility[names[a]] - utility[names[b]]).mean(1) > 0).sum())
+        facts["differences"][f"{names[a]} - {names[b]}"] = {**vars(found), "people above 0": above}
+        lines.append(
+            f"| {names[a]} − {names[b]} | {found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}] | {found.p_value:.3f} | {above} of {people} |"
+        )
+    refused = [
+        candidate.refused.split(":")[0]
+        for rows in tempted
+        for r in rows
+        for candidate in r.history
+        if candidate.refused
+    ]
+    counts = ", ".join(f"{name} {refused.count(name)}" for name in sorted(set(refused)))
+    lines.append(
+        "\nCareless proposals: a third ask for another subject, a third promise what the picture will not show (the renderer paints the first of two "
+        f"contradicting words). Of {sum(len(r.history) for rows in tempted for r in rows)} candidates were refused for {counts}."
+    )
+    return "\n".join(lines) + "\n", facts
 
 
 if __name__ == "__main__":

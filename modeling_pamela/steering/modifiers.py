@@ -31,7 +31,7 @@ class ModifierKind(NamedTuple):
 MODIFIERS: Mapping[str, ModifierKind] = {
     "medium": ModifierKind(
         ("photograph", "film still", "watercolour", "oil painting", "ink drawing", "screen print poster", "pixel art", "low poly"),
-        "photo photograph photographic photorealistic painting painted watercolour watercolor drawing drawn sketch etching ink print poster "
+        "photo film photograph photographic photorealistic painting painted watercolour watercolor drawing drawn sketch etching ink print poster "
         "pixel poly render rendering illustration anime cartoon sculpture collage",
     ),
     "light": ModifierKind(
@@ -46,7 +46,7 @@ MODIFIERS: Mapping[str, ModifierKind] = {
     ),
     "composition": ModifierKind(
         ("centred composition", "rule of thirds", "minimalist with negative space", "framed by foliage", "leading lines"),
-        "composition composed centred centered symmetrical symmetric asymmetrical thirds minimalist minimal framed framing",
+        "composition composed leading centred centered symmetrical symmetric asymmetrical thirds minimalist minimal framed framing",
     ),
     "camera": ModifierKind(
         ("eye level view", "low angle view", "aerial view", "close-up", "wide panorama"),
