@@ -43,7 +43,7 @@ class SlowRenderer(LoggedRenderer):
         return super().render(prompts, seeds)
 
     def __repr__(self):
-        return "LoggedRenderer"
+        return "LoggedRenderer((48, 36))"
 
 
 def run_and_die(folder, log, at_sync):
