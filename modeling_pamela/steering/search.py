@@ -395,15 +395,15 @@ def _parts(reward: Reward, proposer: Proposer, renderer: Renderer, content: Cont
 
 
 def _identity(part: Any) -> str | None:
-    """What tells a part of the search from another: its model, and the `repr` of those that have one of their own."""
+    """What tells a part of the search from another: its `repr` where it has one of its own, else its name; and its model."""
     if part is None:
         return None
     name = getattr(part, "name", type(part).__name__)
-    if hasattr(getattr(part, "model", None), "fingerprint"):
-        name += f" {part.model.fingerprint()}"
     if type(part).__repr__ is not object.__repr__:
         text = re.sub(r" at 0x[0-9a-f]+", "", repr(part))
-        name += f" {text}" if len(text) <= 200 else f" {text[:160]}… {sha256(text.encode()).hexdigest()[:12]}"
+        name = text if len(text) <= 200 else f"{text[:160]}… {sha256(text.encode()).hexdigest()[:12]}"
+    if hasattr(getattr(part, "model", None), "fingerprint"):
+        name += f" {part.model.fingerprint()}"
     return name
 
 

@@ -42,9 +42,6 @@ class SlowRenderer(LoggedRenderer):
         time.sleep(0.02)
         return super().render(prompts, seeds)
 
-    def __repr__(self):
-        return "LoggedRenderer((48, 36))"
-
 
 def run_and_die(folder, log, at_sync):
     """In a process of its own: dies when something is forced to disk for the n-th time, before that is done."""
