@@ -6,7 +6,7 @@ Steering towards people whose true taste is known, which the search never sees.
 **A simulation.** Painted scenes stand in for the pictures of a generator, and the people are simulated. A model is trained on the ratings of other
 simulated people, as `pamela demo` does it; each person then rates 15 (or 50) scenes, and every prompt is searched for them with the settings of the
 paper. What is reported is the true utility of the pictures, in points of the rating scale from 1 to 5, as a mean over prompts; intervals
-redraw people. `--tune` compares settings on people and prompts of other seeds; the defaults of the guards were chosen by it.
+redraw people. `--tune` compares settings of the guards on people and prompts of other seeds.
 """
 
 import argparse
