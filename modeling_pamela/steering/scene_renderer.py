@@ -37,6 +37,9 @@ class SceneRenderer:
     def __init__(self, size: tuple[int, int] = (384, 288)) -> None:
         self.size = size
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.size})"
+
     def scene(self, prompt: str, seed: int) -> Scene:
         """What is painted of a prompt and a seed; a simulated person's true opinion of the picture is `rater.utility(scene)`."""
         return Scene.from_prompt(prompt, seed)
