@@ -81,6 +81,6 @@ class FreshVariants:
         if num > 0 and not self.variants:
             raise SteeringError(
                 f"The language model wrote no new variant of the prompt. Its last reply begins with {last_reply[:100]!r}. Use a larger "
-                "model, another `instruction`, or `few_shot=True`."
+                "model or another `instruction`; an `LLMProposer` of a small model needs `few_shot=True`."
             )
         return self.variants[:num]

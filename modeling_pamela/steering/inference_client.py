@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from huggingface_hub import InferenceClient
-from huggingface_hub.errors import HfHubHTTPError, HTTPError, InferenceTimeoutError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, InferenceTimeoutError, OfflineModeIsEnabled
 
 from .base import SteeringError
 from .chat import ChatProposer
@@ -98,6 +98,10 @@ class InferenceClientProposer(ChatProposer):
                         "the model's name, the address, the token and what the server supports."
                     ) from failure
                 problem, error = f"it answered with status {status} ({said})", failure
+            except OfflineModeIsEnabled as failure:
+                raise SteeringError(
+                    "HF_HUB_OFFLINE is set, which also keeps huggingface_hub from a server on this machine. Unset it, or use another proposer."
+                ) from failure
             except InferenceTimeoutError as failure:
                 problem, error = f"it did not answer within {self.client.timeout:g} s", failure
             except HTTPError as failure:

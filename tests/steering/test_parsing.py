@@ -126,7 +126,7 @@ def test_what_was_dressed_is_undressed(entries, clothes, before, after):
 
 
 marks = st.sampled_from(
-    list("abc 12.,:;-*#\"'`[](){}<>“”\n\\_") + ["1. ", "- ", "**", "```json\n", '["', "Variant 1: ", "<think>"]
+    [*list("abc 12.,:;-*#\"'`[](){}<>“”\n\\_"), "1. ", "- ", "**", "```json\n", '["', "Variant 1: ", "<think>"]
 )
 
 
