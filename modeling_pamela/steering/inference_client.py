@@ -68,6 +68,13 @@ class InferenceClientProposer(ChatProposer):
         self.pause = pause
         self.temperature = temperature
 
+    def __repr__(self) -> str:
+        """What its proposals depend on, by which a run that is resumed knows its proposer."""
+        return (
+            f"InferenceClientProposer({self.model!r}, at={self.address!r}, temperature={self.temperature}, "
+            f"instruction={self.instruction!r}, num_shown={self.num_shown}, max_asks={self.max_asks})"
+        )
+
     def reply(self, messages: Sequence[Message], num: int, seed: int) -> str:
         """
         See [`~modeling_pamela.steering.chat.ChatProposer`].

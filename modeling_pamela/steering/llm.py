@@ -78,6 +78,13 @@ class LLMProposer(ChatProposer):
         self.temperature = temperature
         self.top_p = top_p
 
+    def __repr__(self) -> str:
+        """What its proposals depend on, by which a run that is resumed knows its proposer."""
+        return (
+            f"LLMProposer({self.model.config.name_or_path!r}, few_shot={self.few_shot}, temperature={self.temperature}, top_p={self.top_p}, "
+            f"instruction={self.instruction!r}, num_shown={self.num_shown}, max_asks={self.max_asks})"
+        )
+
     @classmethod
     def from_pretrained(cls, name: str | Path = DEFAULT_LLM, **options: Any) -> "LLMProposer":
         """
