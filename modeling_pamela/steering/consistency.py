@@ -3,15 +3,18 @@
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from ..evaluation.report import Report
+from ..rewards.personal import PersonalReward
 from .base import SteeringError
 from .guards import Guards
 from .history import HISTORY_FILE, History, prompt_key
@@ -184,8 +187,7 @@ def added_modifiers(run: FinishedRun) -> set[str]:
 
 def consistency_report(
     runs: Sequence[FinishedRun],
-    embed_texts: Callable[[Sequence[str]], np.ndarray],
-    embed_pictures: Callable[[Sequence[Image.Image]], np.ndarray],
+    reward: PersonalReward,
     max_permutations: int = MAX_PERMUTATIONS,
 ) -> tuple[Report, "Figure"]:
     """
@@ -193,7 +195,7 @@ def consistency_report(
 
     Args:
         runs (sequence of R [`FinishedRun`]): At least two for one person and some for another, of one prompt.
-        embed_texts, embed_pictures (callable): Give embeddings `(R, D)`.
+        reward ([`~modeling_pamela.rewards.personal.PersonalReward`]): Gives the embeddings of pictures and prompts.
         max_permutations (`int`): As in [`consistency`].
 
     Returns:
@@ -209,9 +211,10 @@ def consistency_report(
             f"There are {keys.count(doubled[0])} runs of {prompt!r} for {person} with the seed {seed}. Runs must be independent: give each "
             "a seed of its own."
         )
+    embeds = reward.embed([run.picture for run in runs], [run.final for run in runs])
     similarities = {
-        "pictures: cosine of embeddings": _cosine(embed_pictures([run.picture for run in runs])),
-        "prompts: cosine of embeddings": _cosine(embed_texts([run.final for run in runs])),
+        "pictures: cosine of embeddings": _cosine(embeds["image_embeds"]),
+        "prompts: cosine of embeddings": _cosine(embeds["text_embeds"]),
         "added words: Jaccard": jaccard([added_words(run) for run in runs]),
         "added modifiers: Jaccard": jaccard([added_modifiers(run) for run in runs]),
     }
@@ -241,10 +244,9 @@ def consistency_report(
     return report, _draw(similarities, people, prompts)
 
 
-def _cosine(embeds: np.ndarray) -> np.ndarray:
-    rows = np.asarray(embeds, float)
-    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows @ rows.T
+def _cosine(embeds: Tensor) -> np.ndarray:
+    rows = torch.nn.functional.normalize(embeds.double(), dim=-1)
+    return (rows @ rows.mT).cpu().numpy()
 
 
 def _draw(similarities: dict[str, np.ndarray], people: Sequence[str], prompts: Sequence[str]) -> "Figure":
@@ -252,6 +254,7 @@ def _draw(similarities: dict[str, np.ndarray], people: Sequence[str], prompts: S
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(people))
+    labels = [name.split()[0][:16] for name in names]
     member = np.array([[person == name for person in people] for name in names], float)
     usable = (np.array(prompts)[:, None] == np.array(prompts)) & ~np.eye(len(people), dtype=bool)
     pairs = member @ usable @ member.T
@@ -263,8 +266,8 @@ def _draw(similarities: dict[str, np.ndarray], people: Sequence[str], prompts: S
         image = axes.imshow(means, cmap="viridis")
         figure.colorbar(image, ax=axes, fraction=0.046)
         axes.set_title(name, fontsize=9)
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(names)), names if place == 1 else [""] * len(names), fontsize=7)
+        axes.set_xticks(range(len(names)), labels, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), labels if place == 1 else [""] * len(names), fontsize=7)
     return figure
 
 

@@ -1,17 +1,23 @@
 """Simulated people to steer for: what they like is known, so that it can be told whether a search found it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from tqdm.auto import tqdm
 
-from ..data.scenes import RATING_SCALE, SimulatedRater, sample_scenes
+from ..data.scenes import RATING_SCALE, SimulatedRater, sample_raters, sample_scenes
 from ..rewards.personal import PersonalReward
 from ..taste.profile import TasteProfile
+from .modifiers import ModifierProposer
+from .scene_renderer import SceneRenderer
+from .search import SearchSettings, search
 
 
-__all__ = ["learn_simulated_tastes"]
+__all__ = ["learn_simulated_tastes", "search_for_simulated_people"]
 
 
 def learn_simulated_tastes(
@@ -49,3 +55,40 @@ def learn_simulated_tastes(
         )
         for rater in raters
     }
+
+
+def search_for_simulated_people(
+    reward: PersonalReward,
+    folder: str | Path,
+    prompts: Sequence[str],
+    num_people: int,
+    num_runs: int,
+    settings: SearchSettings,
+    seed: int = 0,
+) -> None:
+    """
+    Independent searches for each of some simulated people, with painted scenes; those in the folder are not done again.
+
+    Args:
+        reward ([`~modeling_pamela.rewards.personal.PersonalReward`]): Of a model trained on such scenes.
+        folder (`str` or `Path`): Gets a folder for each search.
+        prompts (sequence of `str`): What is asked for.
+        num_people, num_runs (`int`): People, and searches for each of them and each prompt.
+        settings ([`~modeling_pamela.steering.search.SearchSettings`]): Of every search but for its seed, which no two have in common.
+        seed (`int`): Of the people and the ratings they give.
+    """
+    tastes = learn_simulated_tastes(sample_raters(num_people, seed), reward, seed=seed)
+    known = PersonalReward(reward.model, reward.processor, tastes, reward.batch_size)
+    runs = [
+        (person, prompt, number) for person in tastes for prompt in range(len(prompts)) for number in range(num_runs)
+    ]
+    for place, (person, prompt, number) in enumerate(tqdm(runs, "searching", unit="search", delay=2)):
+        search(
+            prompts[prompt],
+            reward=known,
+            proposer=ModifierProposer(),
+            renderer=SceneRenderer(),
+            person=person,
+            settings=replace(settings, seed=place),
+            folder=Path(folder) / f"{person}-{prompt}-{number}",
+        )
