@@ -3,8 +3,9 @@
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -121,7 +122,7 @@ def consistency(
     if exact:
         sums = np.zeros(1)
         for block, labels in blocks:
-            sums = np.add.outer(sums, _sums_within(block, np.array(list(_assignments(labels))))).ravel()
+            sums = np.add.outer(sums, _sums_within(block, _assignments(tuple(np.bincount(labels).tolist())))).ravel()
         others = sums  # the true assignment is one of them
     else:
         rng = np.random.default_rng(seed)
@@ -137,18 +138,20 @@ def consistency(
 
 
 def _num_assignments(labels: np.ndarray) -> int:
-    return math.factorial(len(labels)) // math.prod(math.factorial(count) for count in np.unique_counts(labels).counts)
+    return math.factorial(len(labels)) // math.prod(map(math.factorial, np.bincount(labels).tolist()))
 
 
-def _assignments(labels: np.ndarray) -> Iterator[np.ndarray]:
-    """All distinct orders of the labels."""
-    if len(labels) == 0:
-        yield labels
-        return
-    for first in np.unique(labels):
-        rest = np.delete(labels, np.flatnonzero(labels == first)[0])
-        for order in _assignments(rest):
-            yield np.concatenate([[first], order])
+@lru_cache
+def _assignments(counts: tuple[int, ...]) -> np.ndarray:
+    """All orders of label i `counts[i]` times, `(P, R)`."""
+    if not sum(counts):
+        return np.zeros((1, 0), int)
+    parts = []
+    for label, count in enumerate(counts):
+        if count:
+            rest = _assignments((*counts[:label], count - 1, *counts[label + 1 :]))
+            parts.append(np.column_stack([np.full(len(rest), label), rest]))
+    return np.concatenate(parts)
 
 
 def _sums_within(similarity: np.ndarray, labels: np.ndarray) -> np.ndarray:
