@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from tiny_steering import ColourReward, LoggedRenderer
 
 from modeling_pamela.steering.base import SteeringError
@@ -162,18 +163,23 @@ def test_runs_are_read_as_they_ended(searches):
     assert run.picture.tobytes() == result.image.tobytes()
 
 
-def test_report(searches, tiny_reward):
-    report, figure = consistency_report(read_runs([searches]), tiny_reward)
+def test_report(tiny_reward):
+    ends = {"red": "a castle, warm light", "blue": "a castle, cool light, at night"}
+    colours = {"red": (220, 30, 20), "blue": (20, 40, 220)}
+    runs = [
+        FinishedRun(person, "a castle", seed, ends[person], Image.new("RGB", (40, 32), colours[person]))
+        for person in ends
+        for seed in range(3)
+    ]
+    report, figure = consistency_report(runs, tiny_reward)
     rows = {row["similarity"]: row for row in report.rows}
-    assert len(rows) == 4
-    pictures = rows["pictures: cosine of embeddings"]
-    assert (pictures["assignments"], pictures["exact"]) == (20, True)
+    assert rows["added words: Jaccard"]["between people"] == pytest.approx(1 / 5)
+    assert rows["added modifiers: Jaccard"]["between people"] == 0
     for row in rows.values():
-        assert row["difference"] == pytest.approx(row["within a person"] - row["between people"])
-    # Red and blue pictures are told apart even by a random encoder.
-    assert pictures["difference"] > 0
-    assert 0.1 <= pictures["p-value"] <= 0.5
-    assert len([axes for axes in figure.axes if axes.get_title()]) == 4
+        assert row["within a person"] == pytest.approx(1)
+        assert row["between people"] < 1
+        assert (row["p-value"], row["assignments"], row["exact"]) == (pytest.approx(2 / 20), 20, True)
+    assert len([axes for axes in figure.axes if axes.get_title()]) == len(rows) == 4
 
 
 def test_runs_that_cannot_be_compared(searches, tiny_reward, tmp_path):
