@@ -18,8 +18,8 @@ _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$", re.MULTILINE)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 # "3." "3)" "(3)" "[3]" "3:" "Variant 3:" "Prompt -", perhaps bold.
 _NUMBER = re.compile(
-    r"^(?:\*\*|__)?[(\[]?(?:(?:variant|variation|prompt|option|version)\s*)?(?:#\s*)?\d{1,3}\s*[.)\]:]+(?:\*\*|__)?(?:\s+|$)"
-    r"|^(?:\*\*|__)?(?:variant|variation|prompt|option|version)\s*#?\d{0,3}\s*[:\-–—]+(?:\*\*|__)?\s*",
+    r"^(?:\*\*|__)?[(\[]?(?:(?:new\s+)?(?:variant|variation|prompt|option|version)\s*)?(?:#\s*)?\d{1,3}\s*[.)\]:]+(?:\*\*|__)?(?:\s+|$)"
+    r"|^(?:\*\*|__)?(?:new\s+)?(?:variant|variation|prompt|option|version)\s*#?\d{0,3}\s*[:\-–—]+(?:\*\*|__)?\s*",
     re.IGNORECASE,
 )
 _BULLET = re.compile(r"^[-*+•‣▪◦–—·]\s+")

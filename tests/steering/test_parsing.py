@@ -40,6 +40,7 @@ WANTED = ["A lighthouse at dusk, warm light", "A lighthouse in thick fog, black 
         "Variant 1: {}\nVariant 2: {}",
         "**Variant 1:** {}\n**Variant 2:** {}",
         "1. Prompt: {}\n2. Prompt: {}",
+        "New variant: {}\nNew variant: {}",
         "Sure! Here are two variants:\n\n1. {}\n2. {}\n\nI hope you like them! Let me know.",
         "Here are two variants\n{}\n{}\nLet me know if you need more",
         "# Variants\n\n- {}\n- {}\n\n---\n",
