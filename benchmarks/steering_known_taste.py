@@ -13,7 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from modeling_pamela import PamelaForPersonalizedScoring, PamelaProcessor, TasteProfile
+from modeling_pamela.data.files import atomic_write
 from modeling_pamela.data.painting import ATTRIBUTES, Scene, sample_scenes
 from modeling_pamela.data.scenes import RATING_SCALE, SimulatedRater, sample_raters
 from modeling_pamela.demo import Pictures, make_model
@@ -33,65 +34,80 @@ from modeling_pamela.steering.scene_renderer import SceneRenderer
 from modeling_pamela.steering.search import SearchResult, SearchSettings, search
 
 
+# Each leaves two or three of the six attributes open. The seed of the rendering is the place in the list.
 PROMPTS = (
     "a castle on a hill, watercolour, seen from below",
     "a photograph of a lighthouse at eye level",
     "an oil painting of a forest path at dusk",
-    "a cottage in the fog, seen from above",
-    "hot-air balloons over a valley at noon, centred",
-    "a city skyline at night, low angle",
+    "a cottage in the fog, seen from above, framed by foliage",
+    "hot-air balloons over a valley at noon, vivid colours",
+    "a city skyline at night, low angle, centred",
     "a poster of a sailing boat, minimalist",
-    "a lone tree in pastel colours, close-up",
-    "the pyramids in the desert, black and white, rule of thirds",
-    "a field of flowers in a storm at eye level",
+    "a lone tree in pastel colours, close-up, centred",
+    "the pyramids in the desert, black and white, rule of thirds, seen from above",
+    "a field of flowers in a storm at eye level, oil painting",
 )
 TUNING_PROMPTS = (
-    "a mountain lake at noon, seen from above",
-    "an ink drawing of a still life with fruit and a vase",
-    "a photograph of a castle on a hill in the fog",
-    "a city skyline, pixel art, framed by foliage",
-    "a cottage, low angle, warm colours",
+    "a mountain lake at noon, seen from above, centred",
+    "a still life with fruit and a vase, ink drawing, close-up, warm colours",
+    "a photograph of a castle on a hill in the fog, framed by foliage",
 )
 SETTINGS = SearchSettings(batch_size=20)
 
 
 class CachedScenes(SceneRenderer):
-    """Paints every scene once."""
+    """Paints every scene once, and keeps the pictures in a folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__()
+        self.folder = folder
         self.painted: dict[Scene, Image.Image] = {}
 
     def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
         scenes = [self.scene(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
-        for scene in scenes:
-            if scene not in self.painted:
-                self.painted[scene] = scene.render(self.size)
-        return [self.painted[scene] for scene in scenes]
+        return [self.paint(scene) for scene in scenes]
+
+    def paint(self, scene: Scene) -> Image.Image:
+        if scene not in self.painted:
+            file = self.folder / f"{scene.seed} {' '.join(scene.attributes.values())}.png"
+            if not file.exists():
+                with atomic_write(file) as temporary:
+                    scene.render(self.size).save(temporary, "PNG")
+            image = Image.open(file).convert("RGB")
+            image.info["file"] = file
+            self.painted[scene] = image
+        return self.painted[scene]
 
 
 class CachedReward(PersonalReward):
-    """Encodes every picture (one object each) and every prompt once."""
+    """Encodes every picture of [`CachedScenes`] once, likewise, and every prompt once."""
 
     def __init__(self, model: PamelaForPersonalizedScoring, processor: PamelaProcessor) -> None:
         super().__init__(model, processor)
-        self.pictures: dict[int, Tensor] = {}
+        self.pictures: dict[Path, Tensor] = {}
         self.texts: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def embed(self, images: Sequence[Image.Image], prompts: Sequence[str | None] | None = None) -> dict[str, Tensor]:
-        new = list({id(image): image for image in images if id(image) not in self.pictures}.values())
-        if new:
-            self.pictures.update(zip(map(id, new), super().embed(new)["image_embeds"], strict=True))
+        for image in images:
+            if image.info["file"] not in self.pictures:
+                self.pictures[image.info["file"]] = self.encode(image)
+        embeds = {"image_embeds": torch.stack([self.pictures[image.info["file"]] for image in images])}
         texts = [prompt or "" for prompt in prompts or ()]
         unseen = list({text: None for text in texts if text not in self.texts})
         if unseen:
             found = self.model.get_text_embeds(**self.processor.tokenize(unseen))
             self.texts.update(zip(unseen, found, strict=True))
-        embeds = {"image_embeds": torch.stack([self.pictures[id(image)] for image in images])}
         if texts:
             embeds["text_embeds"] = torch.stack([self.texts[text] for text in texts])
         return embeds
+
+    def encode(self, image: Image.Image) -> Tensor:
+        file = image.info["file"].with_suffix(".npy")
+        if not file.exists():
+            with atomic_write(file) as temporary, open(temporary, "wb") as stream:
+                np.save(stream, super().embed([image])["image_embeds"][0].numpy())
+        return torch.from_numpy(np.load(file))
 
 
 @dataclass(frozen=True)
@@ -103,17 +119,18 @@ class CarelessProposer:
     after them is a promise to the reward alone.
     """
 
-    inner: ModifierProposer = ModifierProposer()
+    inner: ModifierProposer = field(default_factory=ModifierProposer)
 
     def propose(self, prompt: str, history: Sequence[Candidate], num: int, seed: int) -> list[str]:
         rng = np.random.default_rng([seed, 1])
-        subjects = {value: words[0] for value, words in ATTRIBUTES["subject"].items()}
-        own = subjects[Scene.from_prompt(prompt, 0).subject]
+        subjects = list(ATTRIBUTES["subject"].values())
+        at = list(ATTRIBUTES["subject"]).index(Scene.from_prompt(prompt, 0).subject)
+        own, other = subjects[at][0], subjects[at - 1][0]
         found = []
         for text in self.inner.propose(prompt, history, num, seed):
             fate = rng.integers(3)
             if fate == 0:
-                text = text.replace(own, str(rng.choice([words for words in subjects.values() if words != own])))
+                text = text.replace(own, other)
             elif fate == 1:
                 text += "".join(f", {rng.choice(kind.modifiers)}" for kind in MODIFIERS.values())
             found.append(text)
@@ -205,7 +222,12 @@ class World:
 
 
 def make_world(
-    model: PamelaForPersonalizedScoring, seed: int, people: int, sizes: Sequence[int], prompts: Sequence[str]
+    model: PamelaForPersonalizedScoring,
+    folder: Path,
+    seed: int,
+    people: int,
+    sizes: Sequence[int],
+    prompts: Sequence[str],
 ) -> World:
     """Simulated people who did not train the model, and what it learned of them."""
     processor = PamelaProcessor.from_config(model.config)
@@ -218,7 +240,7 @@ def make_world(
             embeds = {name: values[:size] for name, values in pictures.embeds.items()}
             profiles[size].append(TasteProfile.fit(model, ratings[:size], scale=RATING_SCALE, **embeds))
     content = ModelContent(model, processor)
-    return World(CachedReward(model, processor), CachedScenes(), content, raters, profiles, prompts)
+    return World(CachedReward(model, processor), CachedScenes(folder), content, raters, profiles, prompts)
 
 
 def tune(world: World) -> None:
@@ -259,9 +281,13 @@ def main() -> None:
         make_model(folder, seed=0)
     model = PamelaForPersonalizedScoring.from_pretrained(folder / "model")
     if arguments.tune:
-        tune(make_world(model, arguments.seed + 500, arguments.people, (15,), TUNING_PROMPTS))
+        tune(
+            make_world(
+                model, arguments.work / "pictures", arguments.seed + 500, arguments.people, (15,), TUNING_PROMPTS
+            )
+        )
         return
-    world = make_world(model, arguments.seed, arguments.people, (15, 50), PROMPTS)
+    world = make_world(model, arguments.work / "pictures", arguments.seed, arguments.people, (15, 50), PROMPTS)
     text, facts = report(world)
     text += f"\n{time.monotonic() - start:.0f} s on one thread, {len(world.renderer.painted)} scenes painted.\n"
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -115,6 +115,7 @@ class ModelContent:
     def __init__(self, model: PamelaForPersonalizedScoring, processor: PamelaProcessor) -> None:
         self.model = model
         self.processor = processor
+        self._embeds: dict[str, Tensor] = {}
         self.joint = model.config.image_encoder == model.config.text_encoder
 
     def __repr__(self) -> str:
@@ -122,8 +123,12 @@ class ModelContent:
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """See [`ContentMeasure`]."""
-        return self.model.get_text_embeds(**self.processor.tokenize(texts))
+        """See [`ContentMeasure`]. Texts that were embedded before are not embedded again."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._embeds]
+        if new:
+            found = self.model.get_text_embeds(**self.processor.tokenize(new))
+            self._embeds.update(zip(new, found, strict=True))
+        return torch.stack([self._embeds[text] for text in texts])
 
     @torch.no_grad()
     def alignment(self, images: Sequence[Image.Image], prompt: str) -> Tensor | None:
