@@ -81,15 +81,6 @@ def main() -> None:
     profiles = learn_simulated_tastes(raters, reward, seed=arguments.seed)
 
     small = LLMProposer.offline()
-    forms = {
-        "by examples": LLMProposer(small.model, small.tokenizer, few_shot=True, max_asks=1),
-        "for a list": LLMProposer(small.model, small.tokenizer, max_asks=1),
-    }
-    shares = {}
-    for form, proposer in forms.items():
-        print(f"Asked {form}", flush=True)
-        shares[form] = proposals(proposer, content, arguments.candidates)
-
     proposers = {"SmolLM2": small, "modifiers": ModifierProposer()}
     settings = SearchSettings(
         num_candidates=arguments.candidates,
@@ -110,7 +101,9 @@ def main() -> None:
                     person=profiles[rater.user_id],
                     settings=settings,
                     content=content,
-                    folder=arguments.work / "steering_llm" / f"{name} {rater.user_id} {PROMPTS.index(prompt)}",
+                    folder=arguments.work
+                    / f"steering_llm-{arguments.candidates}x{arguments.rounds}"
+                    / f"{name} {rater.user_id} {PROMPTS.index(prompt)}",
                 )
                 tried = [one for one in result.history if one.round]
                 rows.append(
@@ -131,6 +124,17 @@ def main() -> None:
                 print(
                     f"{rater.user_id} {name}: {initial:.2f} -> {rows[-1]['utility']:.2f} {result.prompt}", flush=True
                 )
+
+    # Kept, since a list takes a small model long.
+    kept = arguments.work / f"steering_llm_proposals_{arguments.candidates}.json"
+    if not kept.is_file():
+        forms = {
+            "by examples": LLMProposer(small.model, small.tokenizer, few_shot=True, max_asks=1),
+            "for a list": LLMProposer(small.model, small.tokenizer, max_asks=1),
+        }
+        found = {form: proposals(proposer, content, arguments.candidates) for form, proposer in forms.items()}
+        kept.write_text(json.dumps(found), encoding="utf-8")
+    shares = json.loads(kept.read_text(encoding="utf-8"))
 
     def of(name: str, key: str) -> np.ndarray:
         """By person, mean over prompts."""

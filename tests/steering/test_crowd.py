@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 PROMPT = "a castle on a hill"
 PEOPLE = {"ann": "red", "bob": "blue", "all": None}
-SMALL = SearchSettings(num_candidates=5, max_rounds=2, batch_size=3)
+SMALL = SearchSettings(num_candidates=4, max_rounds=2, batch_size=3)
 
 
 def test_everybody_gets_the_best_of_the_same_pictures():
@@ -124,10 +124,10 @@ def test_guards_and_the_budget_hold_for_all():
         proposer=Strays(),
         renderer=renderer,
         people=PEOPLE,
-        settings=SearchSettings(num_candidates=6, max_rounds=4, patience=4, max_renders=3),
+        settings=SearchSettings(num_candidates=6, max_rounds=9, patience=9, max_renders=5),
         content=WordContent(),
     )
-    assert len(renderer.prompts) == 3
+    assert len(renderer.prompts) == 5
     for result in results.values():
         assert result.stopped == "renders"
         refused = [one for one in result.history if one.refused and one.refused.startswith("content")]
