@@ -305,8 +305,8 @@ def consistency(
     people: Annotated[int, typer.Option(min=2, help="Simulated people.")] = 5,
     repeats: Annotated[int, typer.Option(min=2, help="Searches for each simulated person and prompt.")] = 3,
     prompt: Annotated[list[str] | None, typer.Option(help="What simulated people ask for. Repeatable.")] = None,
-    candidates: Annotated[int, typer.Option(min=1, help="Prompts a round, for simulated people.")] = 20,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds at most, for simulated people.")] = 5,
+    candidates: Annotated[int, typer.Option(min=1, help="Prompts a round, for simulated people.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds at most, for simulated people.")] = 3,
     out: Out = Path("bench"),
 ) -> None:
     """Whether searches for one person end alike (section 6.2)."""

@@ -52,18 +52,8 @@ def test_what_is_chosen_is_kept_and_learned(begin, tiny_reward):
     seen = [redness(image) for offer in offers for image in offer.images]
     assert redness(result.image) == max(seen)
     assert result.profile.num_comparisons == 3 * 2
-    # The best so far stays in the offer, and what is learned moves the scores its way.
-    chosen = [offer.candidates[likes_red(offer)] for offer in offers[:]]
-    assert offers[1].candidates[0].prompt == chosen[0].prompt
-    scores = {one.prompt: one.score for one in result.history}
-    prior = TasteProfile.prior(tiny_reward.model)
-    first = offers[0]
-    embeds = tiny_reward.embed(first.images, [one.prompt for one in first.candidates])
-    before = prior.score(tiny_reward.model, **embeds).mean.tolist()
-    winner = first.candidates.index(chosen[0])
-    for place, one in enumerate(first.candidates):
-        if place != winner:
-            assert scores[chosen[0].prompt] - scores[one.prompt] > before[winner] - before[place]
+    # The best so far stays in the offer.
+    assert offers[1].candidates[0].prompt == offers[0].candidates[likes_red(offers[0])].prompt
 
 
 def test_who_cannot_tell_says_that_all_are_alike(begin):
@@ -92,5 +82,10 @@ def test_answers_that_make_no_sense(begin):
 def test_a_profile_that_knows_something_goes_on_from_it(begin, tiny_reward):
     embeds = tiny_reward.embed(LoggedRenderer().render([PROMPT] * 3, range(3)), [PROMPT] * 3)
     profile = TasteProfile.fit(tiny_reward.model, torch.tensor([0.1, 0.5, 0.9]), **embeds)
-    result = choose(begin(profile, max_rounds=1, num_shown=2), lambda offer: 1)
+    asked = []
+    result = choose(begin(profile, max_rounds=1, num_shown=2), lambda offer: asked.append(offer) or 1)
     assert (result.profile.num_ratings, result.profile.num_comparisons) == (3, 1)
+    # What was preferred gained on what was not.
+    after = {one.index: one.score for one in result.history}
+    first, second = asked[0].candidates
+    assert after[second.index] - after[first.index] > second.score - first.score
