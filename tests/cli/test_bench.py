@@ -120,3 +120,39 @@ def test_bad_options(taste_folder, checkpoints, tmp_path):
     assert run.exit_code == 2
     with pytest.raises(DataError, match="no pairs split"):
         invoke("study", taste_folder.path, "--out", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def steered(tmp_path_factory):
+    """A model of random weights over a tiny image-text encoder."""
+    import torch
+    from tiny_encoders import save_siglip
+    from tiny_rewards import make_config
+
+    from modeling_pamela import PamelaForPersonalizedScoring, PamelaProcessor
+
+    folder = tmp_path_factory.mktemp("steered")
+    torch.manual_seed(0)
+    model = PamelaForPersonalizedScoring(make_config(save_siglip(folder / "siglip")))
+    model.save_pretrained(folder / "model")
+    PamelaProcessor.from_config(model.config).save_pretrained(folder / "model")
+    return folder / "model"
+
+
+def test_consistency_of_simulated_people_and_of_their_searches(steered, tmp_path):
+    small = ["--people", "2", "--repeats", "2", "--prompt", "a lighthouse", "--candidates", "2", "--rounds", "1"]
+    run = invoke("consistency", "--model", steered, *small, "--out", tmp_path)
+    assert run.exit_code == 0, run.output
+    assert "| added words: Jaccard |" in run.output
+    assert "4 runs for 2 people and 1 prompts" in run.output
+    assert sorted(file.name for file in tmp_path.glob("*.*")) == [
+        "consistency.json",
+        "consistency.md",
+        "consistency.png",
+    ]
+    table = json.loads((tmp_path / "consistency.json").read_text())["rows"]
+    again = invoke("consistency", tmp_path / "consistency-runs", "--model", steered, "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    assert json.loads((tmp_path / "again" / "consistency.json").read_text())["rows"] == table
+    with pytest.raises(DataError, match="There is no run"):
+        invoke("consistency", tmp_path / "again", "--model", steered, "--out", tmp_path / "third")
