@@ -69,13 +69,13 @@ class Proposer(Protocol):
 class Renderer(Protocol):
     """What makes pictures of prompts."""
 
-    def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+    def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> Sequence[Image.Image | None]:
         """
         Args:
             prompts (sequence of n `str`): Prompts.
             seeds (sequence of n `int`): A picture is a function of its prompt and its seed alone.
 
         Returns:
-            `list[PIL.Image.Image]` of length n
+            Sequence of n `PIL.Image.Image`; `None` where no picture can be had of a prompt, e.g. since a safety filter held it back.
         """
         ...
