@@ -1,10 +1,14 @@
 """Text-to-image pipelines of the real classes, tiny and random: they draw noise, a function of prompt and seed, in a moment."""
 
+from collections.abc import Callable
+from functools import wraps
+
 import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderKLFlux2,
     DDIMScheduler,
+    DiffusionPipeline,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
@@ -43,7 +47,7 @@ _CHAT_TEMPLATE = (
 )
 
 
-def _tokenizer(length: int = 16, **fields: object) -> PreTrainedTokenizerFast:
+def _tokenizer(length: int = 77, **fields: object) -> PreTrainedTokenizerFast:
     tokenizer = make_tokenizer(pad_token="<pad>", **fields)
     tokenizer.model_max_length = length
     return tokenizer
@@ -79,9 +83,26 @@ def _unet(**fields: object) -> UNet2DConditionModel:
 def _clip_text(model: type = CLIPTextModel) -> CLIPTextModel | CLIPTextModelWithProjection:
     torch.manual_seed(3)
     # The random weights of the config's own scale would make all prompts alike.
-    return model(CLIPTextConfig(**{**TEXT, **TOKENS}, projection_dim=16, initializer_range=0.5))
+    return model(
+        CLIPTextConfig(**{**TEXT, **TOKENS, "max_position_embeddings": 77}, projection_dim=16, initializer_range=0.5)
+    )
 
 
+def _ready(make: Callable[..., DiffusionPipeline]) -> Callable[..., DiffusionPipeline]:
+    """As `from_pretrained` would give it: without dropout."""
+
+    def ready(**options: object) -> DiffusionPipeline:
+        pipeline = make(**options)
+        for part in pipeline.components.values():
+            if isinstance(part, torch.nn.Module):
+                part.eval()
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    return wraps(make)(ready)
+
+
+@_ready
 def stable_diffusion(with_checker: bool = False) -> StableDiffusionPipeline:
     checker, extractor = None, None
     if with_checker:
@@ -103,6 +124,7 @@ def stable_diffusion(with_checker: bool = False) -> StableDiffusionPipeline:
     )
 
 
+@_ready
 def stable_diffusion_xl() -> StableDiffusionXLPipeline:
     return StableDiffusionXLPipeline(
         vae=_vae(),
@@ -121,6 +143,7 @@ def stable_diffusion_xl() -> StableDiffusionXLPipeline:
     )
 
 
+@_ready
 def flux() -> FluxPipeline:
     torch.manual_seed(2)
     transformer = FluxTransformer2DModel(
@@ -181,6 +204,7 @@ def _flux2_parts(guidance_embeds: bool, width: int) -> dict:
 _DECODER = {**TOWER, "num_key_value_heads": 1, "vocab_size": VOCABULARY, "initializer_range": 0.3}
 
 
+@_ready
 def flux2() -> Flux2Pipeline:
     torch.manual_seed(4)
     config = Mistral3Config(
@@ -192,6 +216,7 @@ def flux2() -> Flux2Pipeline:
     return Flux2Pipeline(text_encoder=Mistral3ForConditionalGeneration(config), **_flux2_parts(True, 3 * 16))
 
 
+@_ready
 def flux2_klein() -> Flux2KleinPipeline:
     torch.manual_seed(4)
     config = Qwen3Config(**{**_DECODER, "num_hidden_layers": 27, "head_dim": 8})

@@ -87,6 +87,11 @@ class DiffusersRenderer:
         self.batch_size = max_batch_size
         self.call_kwargs = call_kwargs
 
+    def __repr__(self) -> str:
+        """The same for the same pictures; a search that is resumed goes by it."""
+        made_by = f"{type(self.pipeline).__name__}({self.pipeline.config.get('_name_or_path', '')!r})"
+        return f"DiffusersRenderer({made_by}, {dict(sorted(self.call_kwargs.items()))})"
+
     def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image | None]:
         """
         See [`~modeling_pamela.steering.base.Renderer`]. `None` stands for a picture that the pipeline's safety filter held back, or

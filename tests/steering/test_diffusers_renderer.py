@@ -22,9 +22,7 @@ def pixels(picture):
 
 @pytest.fixture(scope="module")
 def pipeline():
-    pipeline = stable_diffusion()
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return stable_diffusion()
 
 
 @pytest.fixture
@@ -50,7 +48,6 @@ def calls(monkeypatch, pipeline):
 @pytest.mark.parametrize("make", PIPELINES.values(), ids=PIPELINES)
 def test_a_picture_is_a_function_of_prompt_and_seed_alone(make):
     pipeline = make()
-    pipeline.set_progress_bar_config(disable=True)
     prompts, seeds = ["a lake", "a boat", "a lake", "a lake"], [3, 3, 4, 3]
     together = DiffusersRenderer(pipeline, max_batch_size=3, **FAST).render(prompts, seeds)
     alone = DiffusersRenderer(pipeline, max_batch_size=1, **FAST)
@@ -92,7 +89,6 @@ def test_no_memory_for_a_single_picture(pipeline, calls):
 
 def test_a_picture_that_the_safety_filter_held_back_is_told():
     pipeline = stable_diffusion(with_checker=True)
-    pipeline.set_progress_bar_config(disable=True)
     renderer = DiffusersRenderer(pipeline, **FAST)
     assert None not in renderer.render(["a lake", "a boat"], [0, 0])
     # A cosine is never below -1, so that everything is found to be unsafe.
@@ -104,7 +100,6 @@ def test_a_picture_that_the_safety_filter_held_back_is_told():
 def test_a_black_picture_is_told():
     """As half precision makes them: the decoder overflows, and what is not a number becomes black."""
     pipeline = stable_diffusion()
-    pipeline.set_progress_bar_config(disable=True)
     pipeline.vae.decoder.conv_out.bias.data.fill_(-1e4)
     with pytest.warns(UserWarning, match="Black throughout .* the picture of 'a lake', seed 7"):
         assert DiffusersRenderer(pipeline, **FAST).render(["a lake"], [7]) == [None]
