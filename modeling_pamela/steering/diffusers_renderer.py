@@ -12,7 +12,7 @@ from .base import SteeringError
 
 
 if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 __all__ = ["PAPER_SETTINGS", "DiffusersRenderer", "paper_settings"]
 
@@ -119,7 +119,7 @@ class DiffusersRenderer:
             if "prompt" in name and isinstance(value, str)
         }
         try:
-            output = self.pipeline(
+            output = self.pipeline(  # type: ignore[operator]
                 prompt=prompts,
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds],
                 output_type="pil",

@@ -1,5 +1,6 @@
 """Steering as a diffusers pipeline: a text-to-image pipeline, a scorer and a proposer in one, saved and loaded as one."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
 from diffusers.image_processor import VaeImageProcessor
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from PIL import Image
 from torch import Tensor
@@ -18,7 +19,7 @@ from ..rewards.base import Person, Reward
 from ..rewards.personal import PersonalReward
 from ..taste.groups import SharedTaste
 from ..taste.profile import TasteProfile, profile_folder_name
-from .base import Candidate, SteeringError
+from .base import Candidate, Proposer, SteeringError
 from .defaults import check_prompt, content_for, guards_for
 from .diffusers_renderer import DiffusersRenderer
 from .guards import Guards
@@ -83,6 +84,11 @@ class PamelaSteeringPipeline(DiffusionPipeline):
 
     _optional_components = ["scorer", "processor", "proposer"]  # noqa: RUF012 (as diffusers has it)
 
+    pipeline: DiffusionPipeline
+    scorer: Any
+    processor: Any
+    proposer: Proposer | None
+
     def __init__(
         self, pipeline: DiffusionPipeline, scorer: Any = None, processor: Any = None, proposer: Any = None
     ) -> None:
@@ -97,26 +103,29 @@ class PamelaSteeringPipeline(DiffusionPipeline):
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *, dtype: torch.dtype | None = None, **kwargs: Any
+        cls, pretrained_model_name_or_path: str | os.PathLike, *, dtype: torch.dtype | None = None, **kwargs: Any
     ) -> "PamelaSteeringPipeline":
         """
         Load what [`save_pretrained`] wrote: a folder or a Hub repo.
 
         Args:
-            name (`str` or `Path`): Folder or repo.
+            pretrained_model_name_or_path (`str` or `Path`): Folder or repo.
             dtype (`torch.dtype`, *optional*): Of the inner pipeline. The scorer keeps its precision, which saved profiles count on.
             kwargs: Components to use instead of saved ones, e.g. `proposer`, and what diffusers takes.
 
         Raises:
             SteeringError: The scorer was not saved, and none is given.
         """
+        name = pretrained_model_name_or_path
         if dtype is not None and "pipeline" not in kwargs:
             folder = name if Path(name).is_dir() else cls.download(name)
             kwargs["pipeline"] = DiffusionPipeline.from_pretrained(Path(folder) / "pipeline", dtype=dtype)
         return super().from_pretrained(name, **kwargs)
 
     @classmethod
-    def from_pipe(cls, pipeline: DiffusionPipeline, /, **components: Any) -> "PamelaSteeringPipeline":
+    def from_pipe(  # type: ignore[override]
+        cls, pipeline: DiffusionPipeline, /, **components: Any
+    ) -> "PamelaSteeringPipeline":
         """
         A steering pipeline that shares the weights of another pipeline.
 
@@ -148,14 +157,12 @@ class PamelaSteeringPipeline(DiffusionPipeline):
         self._move_scorer(self.pipeline.device)
         return self
 
-    def enable_model_cpu_offload(self, gpu_id: int | None = None, device: torch.device | str | None = None) -> None:
+    def enable_model_cpu_offload(self, gpu_id: int | None = None, device: Any = None) -> None:
         """Offload the inner pipeline's models, one after the other. The scorer, small beside them, stays on the device."""
         self.pipeline.enable_model_cpu_offload(gpu_id, device)
         self._move_scorer(self.pipeline._execution_device)
 
-    def enable_sequential_cpu_offload(
-        self, gpu_id: int | None = None, device: torch.device | str | None = None
-    ) -> None:
+    def enable_sequential_cpu_offload(self, gpu_id: int | None = None, device: Any = None) -> None:
         """Offload the inner pipeline layer by layer. The scorer, small beside it, stays on the device."""
         self.pipeline.enable_sequential_cpu_offload(gpu_id, device)
         self._move_scorer(self.pipeline._execution_device)
@@ -304,7 +311,7 @@ class PamelaSteeringPipeline(DiffusionPipeline):
             return TasteProfile.prior(reward.model, embeds)
         if user_id is None or not isinstance(self.scorer, PamelaForPersonalizedScoring):
             return profile if user_id is None else user_id
-        folder = Path(self.scorer.name_or_path) / "profiles" / profile_folder_name(user_id)
+        folder = Path(self.scorer.name_or_path or ".") / "profiles" / profile_folder_name(user_id)
         if not folder.is_dir():
             raise SteeringError(
                 f"No taste of {user_id!r} is saved with the model {self.scorer.name_or_path or '(which was not loaded)'}. Pass profile=, or "

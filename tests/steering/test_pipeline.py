@@ -23,6 +23,8 @@ from modeling_pamela.steering.base import SteeringError
 from modeling_pamela.steering.guards import Guards
 from modeling_pamela.steering.modifiers import MODIFIERS, ModifierProposer
 from modeling_pamela.steering.pipeline import PamelaSteeringPipeline
+from modeling_pamela.steering.scene_renderer import SceneRenderer
+from modeling_pamela.steering.search import SearchSettings, search
 from modeling_pamela.taste.profile import ProfileError
 
 
@@ -163,6 +165,34 @@ def test_a_run_folder_is_resumed_without_rendering(steering, taste, tmp_path, mo
     again = steering("a lake", profile=taste[2], run_dir=tmp_path / "run", **SHORT)
     assert tried(again) == tried(found)
     assert np.array_equal(again.images[0], found.images[0])
+
+
+class Censored(SceneRenderer):
+    """Shows nothing by moonlight."""
+
+    def render(self, prompts, seeds):
+        pictures = super().render(prompts, seeds)
+        return [None if "moonlight" in prompt else picture for prompt, picture in zip(prompts, pictures, strict=True)]
+
+
+def test_a_picture_that_was_held_back_is_refused_and_the_search_goes_on(tmp_path):
+    parts = {
+        "reward": Redness(),
+        "proposer": ModifierProposer({"light": MODIFIERS["light"]}),
+        "renderer": Censored((32, 24)),
+        "settings": SearchSettings(num_candidates=7, max_rounds=1, batch_size=2),
+        "folder": tmp_path,
+    }
+    found = search("a castle", **parts)
+    refused = {candidate.prompt: candidate.refused for candidate in found.history if candidate.score is None}
+    assert refused == {"a castle, moonlight": "picture: the renderer held it back"}
+    assert len(found.history) == 8
+    # Killed after the first batch of variants, and gone on with.
+    lines = (tmp_path / "history.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "history.jsonl").write_text("".join(lines[:5]))
+    assert search("a castle", **parts).history == found.history
+    with pytest.raises(SteeringError, match="no picture of 'a castle by moonlight' with the seed 0"):
+        search("a castle by moonlight", **{**parts, "folder": None})
 
 
 class TestPeople:
