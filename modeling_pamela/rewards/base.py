@@ -26,7 +26,8 @@ class RewardScores(NamedTuple):
 
     Attributes:
         mean (`torch.Tensor` of shape `(n,)`): Expected rewards.
-        std (`torch.Tensor` of shape `(n,)`, *optional*): How unsure the reward is of each; `None` where it does not know.
+        std (`torch.Tensor` of shape `(n,)`, *optional*): How unsure the reward is of each, NaN where it does not know of a person; `None` where
+            it never knows.
     """
 
     mean: Tensor
@@ -67,6 +68,7 @@ class Reward(Protocol):
             [`RewardScores`] of n pictures. A score never depends on what else is in the batch.
 
         Raises:
-            RewardError: A person is unknown to the reward, lengths differ, or a picture is none (NaN, wrong channels or range).
+            RewardError: There are no pictures, a person is unknown to the reward, lengths differ, or a picture is none (NaN, wrong channels
+                or range).
         """
         ...

@@ -238,6 +238,10 @@ class TasteStore:
         """Whose taste a row holds."""
         return self._name("name", row)
 
+    def mean(self, user_id: str) -> Tensor:
+        """A person's posterior mean `(W,)`, float16; a [`ProfileError`] where nobody is stored under this id."""
+        return self.means[self._row(user_id)]
+
     def evidence_ids(self, user_id: str) -> list[str]:
         """Names of the pictures that a person rated or compared, each once."""
         return [self._name("picture", number) for number in self._pictures_of(self._observations(self._row(user_id)))]
