@@ -103,7 +103,9 @@ class TrueOpinion(TrainerCallback):
 
     def __call__(self, completions: list[Any], log_metric: Any, **columns: Any) -> list[None]:
         texts = [completion[0]["content"] for completion in completions]
-        log_metric("true opinion", float(np.mean([self.person.utility(self.renderer.scene(t, self.seed)) for t in texts])))
+        log_metric(
+            "true opinion", float(np.mean([self.person.utility(self.renderer.scene(t, self.seed)) for t in texts]))
+        )
         return [None] * len(texts)
 
 
@@ -116,7 +118,9 @@ def draw(log: list[dict[str, float]], title: str, path: Path) -> None:
     }
     curves = {name: label for name, label in curves.items() if name in log[0]}
     figure = Figure(figsize=(7, 2.3 * len(curves) + 0.4), layout="constrained")
-    for axes, (name, label) in zip(figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0], curves.items(), strict=True):
+    for axes, (name, label) in zip(
+        figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0], curves.items(), strict=True
+    ):
         values = np.array([entry[name] for entry in log])
         width = min(10, len(values))
         axes.plot(range(1, len(values) + 1), values, ".", color="grey", markersize=4)
@@ -133,7 +137,9 @@ def answers(model: Any, tokenizer: Any, subjects: list[str], number: int, tokens
     """Some completions of every prompt."""
     found = {}
     for subject in subjects:
-        inputs = tokenizer.apply_chat_template(chat(subject), add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        inputs = tokenizer.apply_chat_template(
+            chat(subject), add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
         inputs = inputs.to(model.device)
         output = model.generate(**inputs, do_sample=True, max_new_tokens=tokens, num_return_sequences=number)
         found[subject] = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -167,19 +173,29 @@ def main() -> None:
 
     if arguments.taste_model is None:
         make_model(arguments.output / "taste", seed=0)
-    reward = PersonalReward.from_pretrained(arguments.taste_model or arguments.output / "taste" / "model", device=arguments.device)
+    reward = PersonalReward.from_pretrained(
+        arguments.taste_model or arguments.output / "taste" / "model", device=arguments.device
+    )
     renderer = make_renderer(arguments.renderer, arguments.device)
     subjects = SUBJECTS if arguments.prompts is None else arguments.prompts.read_text("utf-8").split("\n")
     subjects = [subject.strip() for subject in subjects if subject.strip()]
     # Pictures by which the reward is normalised: plain prompts, and captions of scenes where the generator knows no others.
-    reference = [scene.caption for scene in sample_scenes(24, arguments.seed + 1)] if arguments.renderer is None else subjects
+    reference = (
+        [scene.caption for scene in sample_scenes(24, arguments.seed + 1)] if arguments.renderer is None else subjects
+    )
     if simulated:
         person, profile = simulate_person(reward, arguments.ratings, arguments.seed + 100)
     else:
         profile = TasteProfile.from_pretrained(arguments.profile)
     # A prompt that forgets its subject is as bad as the worst pictures.
     rate = PamelaReward(
-        reward, renderer, person=profile, seeds=[arguments.seed], reference=reference, refused=-2.0, scored_prompt="none"
+        reward,
+        renderer,
+        person=profile,
+        seeds=[arguments.seed],
+        reference=reference,
+        refused=-2.0,
+        scored_prompt="none",
     )
     functions: list[Any] = [rate]
     if simulated:
@@ -193,7 +209,9 @@ def main() -> None:
         processing_class=tokenizer,
         reward_funcs=functions,
         train_dataset=Dataset.from_list([{"prompt": chat(subject), "base_prompt": subject} for subject in subjects]),
-        peft_config=LoraConfig(r=arguments.rank, lora_alpha=2 * arguments.rank, target_modules="all-linear", task_type="CAUSAL_LM"),
+        peft_config=LoraConfig(
+            r=arguments.rank, lora_alpha=2 * arguments.rank, target_modules="all-linear", task_type="CAUSAL_LM"
+        ),
         args=GRPOConfig(
             output_dir=str(arguments.output),
             per_device_train_batch_size=arguments.group * arguments.groups,
@@ -226,7 +244,9 @@ def main() -> None:
     for name in ("rewards/pamela/mean", "true opinion", "pamela/refused"):
         values = [entry[name] for entry in log if name in entry]
         if values:
-            print(f"{name}: {np.mean(values[:fifth]):.3f} in the first fifth of {len(log)} steps, {np.mean(values[-fifth:]):.3f} in the last")
+            print(
+                f"{name}: {np.mean(values[:fifth]):.3f} in the first fifth of {len(log)} steps, {np.mean(values[-fifth:]):.3f} in the last"
+            )
     print(f"{time.perf_counter() - started:.0f} s")
 
 

@@ -233,7 +233,9 @@ class PamelaReward:
         failures = []
         try:
             found.update(zip(missing, self._call_renderer(missing), strict=True))
-        except Exception:  # Renderers are anything from a pipeline to a web service; one prompt may be what they choke on.
+        except (
+            Exception
+        ):  # Renderers are anything from a pipeline to a web service; one prompt may be what they choke on.
             for key in missing:
                 try:
                     found[key] = self._call_renderer([key])[0]
@@ -258,7 +260,9 @@ class PamelaReward:
             return []
         pictures = self.renderer.render([prompt for prompt, _ in keys], [seed for _, seed in keys])
         if len(pictures) != len(keys):
-            raise RewardError(f"The renderer gave {len(pictures)} pictures for {len(keys)} prompts; expected one each.")
+            raise RewardError(
+                f"The renderer gave {len(pictures)} pictures for {len(keys)} prompts; expected one each."
+            )
         return list(pictures)
 
     def _score(self, rows: "Sequence[_Row]") -> None:

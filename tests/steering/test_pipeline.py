@@ -17,7 +17,7 @@ from tiny_pipelines import FAST, PIPELINES, SIZE, flux, stable_diffusion
 from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring, PamelaProcessor, TasteProfile
 from modeling_pamela.data.embed import bind_encoders
 from modeling_pamela.data.pictures import embed_pictures
-from modeling_pamela.rewards.base import RewardScores
+from modeling_pamela.rewards.base import RewardError, RewardScores
 from modeling_pamela.rewards.personal import PersonalReward
 from modeling_pamela.steering.base import SteeringError
 from modeling_pamela.steering.guards import Guards
@@ -25,7 +25,6 @@ from modeling_pamela.steering.modifiers import MODIFIERS, ModifierProposer
 from modeling_pamela.steering.pipeline import PamelaSteeringPipeline
 from modeling_pamela.steering.scene_renderer import SceneRenderer
 from modeling_pamela.steering.search import SearchSettings, search
-from modeling_pamela.taste.profile import ProfileError
 
 
 SHORT = {**FAST, "num_candidates": 3, "max_rounds": 2, "guards": Guards.off()}
@@ -210,7 +209,7 @@ class TestPeople:
         loaded = PamelaForPersonalizedScoring.from_pretrained(tmp_path)
         steering = quiet(PamelaSteeringPipeline(inner, loaded, processor))
         assert tried(steering("a lake", user_id="ann", **SHORT)) == tried(steering("a lake", profile=ann, **SHORT))
-        with pytest.raises(SteeringError, match="No taste of 'eve' is saved with the model"):
+        with pytest.raises(RewardError, match="no taste of a user 'eve'; the reward knows 1 people"):
             steering("a lake", user_id="eve", **SHORT)
 
     def test_by_demographics(self, steering, taste):
@@ -233,7 +232,7 @@ class TestPeople:
     def test_another_models_profile(self, steering, taste):
         torch.manual_seed(1)
         other = PamelaForPersonalizedScoring(taste[0].config).eval()
-        with pytest.raises(ProfileError, match="belongs to the model"):
+        with pytest.raises(RewardError, match="belongs to the model"):
             steering("a lake", profile=TasteProfile.prior(other), **SHORT)
 
 
