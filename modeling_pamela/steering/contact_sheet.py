@@ -123,7 +123,7 @@ def _trajectory(run: SteeredRun, heading: str) -> Iterator[Section]:
         reasons = (
             f"; refused for {', '.join(f'{reason} {count}' for reason, count in refused.items())}" if refused else ""
         )
-        shown = f", the first {MAX_CARDS} shown" if len(pictured) > MAX_CARDS else ""
+        shown = f", the best {MAX_CARDS} shown" if len(pictured) > MAX_CARDS else ""
         yield Section(
             f"{heading}round {number}",
             f"{len(candidates)} proposals, {len(pictured)} pictures{shown}{reasons}. {news.capitalize()}.",

@@ -10,13 +10,10 @@ import torch
 pytest.importorskip("diffusers")
 
 from diffusers import DiffusionPipeline, FluxPipeline, StableDiffusionPipeline
-from PIL import Image
-from tiny_encoders import save_siglip
 from tiny_pipelines import FAST, PIPELINES, SIZE, flux, stable_diffusion
+from tiny_tastes import make_taste
 
-from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring, PamelaProcessor, TasteProfile
-from modeling_pamela.data.embed import bind_encoders
-from modeling_pamela.data.pictures import embed_pictures
+from modeling_pamela import PamelaForPersonalizedScoring, TasteProfile
 from modeling_pamela.rewards.base import RewardError, RewardScores
 from modeling_pamela.rewards.personal import PersonalReward
 from modeling_pamela.steering.base import SteeringError
@@ -45,19 +42,7 @@ class Redness:
 @pytest.fixture(scope="module")
 def taste(tmp_path_factory):
     """Model, processor and two people who disagree."""
-    name = save_siglip(tmp_path_factory.mktemp("siglip"))
-    config = PamelaConfig(
-        image_encoder=name, text_encoder=name, profile_encoder=name, hidden_size=16, initializer_range=0.3
-    )
-    bind_encoders(config)
-    torch.manual_seed(0)
-    model, processor = PamelaForPersonalizedScoring(config).eval(), PamelaProcessor.from_config(config)
-    rng = np.random.default_rng(0)
-    pictures = [Image.fromarray(rng.integers(0, 255, (SIZE, SIZE, 3), np.uint8)) for _ in range(6)]
-    embeds = torch.from_numpy(embed_pictures(pictures, model.encoder("image"), processor))
-    ratings = torch.tensor([1.0, 0, 1, 0, 1, 0])
-    ann, bob = (TasteProfile.fit(model, values, image_embeds=embeds) for values in (ratings, 1 - ratings))
-    return model, processor, ann, bob
+    return make_taste(tmp_path_factory.mktemp("siglip"))
 
 
 @pytest.fixture(scope="module")
