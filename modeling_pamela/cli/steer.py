@@ -282,7 +282,7 @@ class _Progress:
         left = f", at most {_time(progress.seconds_left)} left" if progress.round < progress.max_rounds else ""
         typer.echo(
             f"  round {progress.round}/{progress.max_rounds}  best {score:.3f}{spread} ({score - self.first:+.3f})  "
-            f"{progress.renders} pictures in {_time(progress.seconds)}{left}",
+            f"{progress.renders} picture{'s' * (progress.renders != 1)} in {_time(progress.seconds)}{left}",
             err=True,
         )
 

@@ -118,15 +118,15 @@ def _trajectory(run: SteeredRun, heading: str) -> Iterator[Section]:
     for number, candidates in enumerate(run.rounds, start=1):
         pictured = sorted((one for one in candidates if one.score is not None), key=value, reverse=True)
         leader = max([best, *pictured], key=value)
-        news = f"best so far {leader.score:.2f}" if leader is not best else f"nothing above {best.score:.2f}"
+        news = f"Best so far {leader.score:.2f}." if leader is not best else f"Nothing above {best.score:.2f}."
         refused = Counter(one.refused.partition(":")[0] for one in candidates if one.refused is not None)
         reasons = (
-            f"; refused for {', '.join(f'{reason} {count}' for reason, count in refused.items())}" if refused else ""
+            f" Refused: {', '.join(f'{reason} {count}' for reason, count in refused.items())}." if refused else ""
         )
         shown = f", the best {MAX_CARDS} shown" if len(pictured) > MAX_CARDS else ""
         yield Section(
             f"{heading}round {number}",
-            f"{len(candidates)} proposals, {len(pictured)} pictures{shown}{reasons}. {news.capitalize()}.",
+            f"Proposals: {len(candidates)}. Pictures: {len(pictured)}{shown}.{reasons} {news}",
             [run.card(one, _badge(one, leader, best)) for one in pictured[:MAX_CARDS]],
         )
         best = leader

@@ -34,11 +34,11 @@ def test_a_row_a_round(tmp_path):
     assert "Ann &lt;3 from 0.50 to 0.59." in page
     assert "Ann &lt;3 +0.09" in page
     first, second = page.split("<h2>Ann &lt;3, round 1</h2>")[1].split("<h2>Ann &lt;3, round 2</h2>")
-    assert "9 proposals, 7 pictures, the best 5 shown; refused for population 1, content 1, duplicate 1." in first
+    assert "Proposals: 9. Pictures: 7, the best 5 shown. Refused: population 1, content 1, duplicate 1." in first
     assert "Best so far 0.59." in first
     assert [f"a lake, {index}<" in first for index in (1, 2, 3, 4, 5, 6, 7)] == [True] * 5 + [False] * 2
     assert first.count("best so far +0.09") == 1
-    assert "1 proposals, 1 pictures. Nothing above 0.59." in second
+    assert "Proposals: 1. Pictures: 1. Nothing above 0.59." in second
     assert 'class="badge"' not in second
 
 
