@@ -5,7 +5,6 @@ A reward is a model of a taste, and a search is good at finding where a model is
 words please while the picture does not show them, pictures unlike any that were rated. Each guard can be switched off by itself.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -18,12 +17,22 @@ from torch import Tensor
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..processing_pamela import PamelaProcessor
 from .base import Candidate
+from .history import prompt_key
+from .modifiers import MODIFIERS
 
 
 __all__ = ["ContentMeasure", "Guards", "ModelContent", "colour_statistics", "kept_content"]
 
-# Longer parts of a prompt are not compared by themselves.
-MAX_CLAUSES = 4
+_MORE_STYLE = (
+    "cinematic detailed intricate stunning beautiful style scene picture image grain glow glowing bathed shadow shadows deep strong gentle much "
+    "a an the of in on at by with under from to into through over and is its it as"
+)
+STYLE_WORDS = frozenset(
+    word
+    for text in (*(text for kind in MODIFIERS.values() for text in (kind.cues, *kind.modifiers)), _MORE_STYLE)
+    for word in prompt_key(text).split()
+)
+OTHER_THINGS = ("dog", "car", "woman portrait", "bowl of soup", "machine", "crowd of people", "bridge", "letters")
 
 
 @dataclass(frozen=True)
@@ -32,8 +41,8 @@ class Guards:
     What is demanded of a candidate. [`Guards.off`] demands nothing.
 
     Attributes:
-        min_content (`float`, *optional*): Least similarity of the prompt to the person's own, from -1 to 1, as [`kept_content`] measures it.
-            A prompt below it is not rendered. Needs a [`ContentMeasure`].
+        min_content (`float`, *optional*): How much of what the person asked for a prompt must say, as [`kept_content`] measures it. One
+            below is not rendered. Needs a [`ContentMeasure`].
         max_alignment_loss (`float`, *optional*): By how much the similarity of the picture to the person's own prompt may fall
             below the first picture's. Needs a measure whose encoder has pictures and texts in one space.
         beta (`float`): The search goes by `score - beta * std`, so that it does not chase what the reward is unsure of; 0 goes by the score.
@@ -42,7 +51,7 @@ class Guards:
         scored_prompt (`"own"`, `"base"` or `"none"`): Which prompt the reward is told of: the candidate's own, the person's, or none.
     """
 
-    min_content: float | None = 0.8
+    min_content: float | None = 0.4
     max_alignment_loss: float | None = 0.1
     beta: float = 0.5
     max_population_loss: float | None = 0.2
@@ -106,6 +115,7 @@ class ModelContent:
     def __init__(self, model: PamelaForPersonalizedScoring, processor: PamelaProcessor) -> None:
         self.model = model
         self.processor = processor
+        self._embeds: dict[str, Tensor] = {}
         self.joint = model.config.image_encoder == model.config.text_encoder
 
     def __repr__(self) -> str:
@@ -113,8 +123,12 @@ class ModelContent:
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """See [`ContentMeasure`]."""
-        return self.model.get_text_embeds(**self.processor.tokenize(texts))
+        """See [`ContentMeasure`]. Texts that were embedded before are not embedded again."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._embeds]
+        if new:
+            found = self.model.get_text_embeds(**self.processor.tokenize(new))
+            self._embeds.update(zip(new, found, strict=True))
+        return torch.stack([self._embeds[text] for text in texts])
 
     @torch.no_grad()
     def alignment(self, images: Sequence[Image.Image], prompt: str) -> Tensor | None:
@@ -127,26 +141,23 @@ class ModelContent:
 
 def kept_content(content: ContentMeasure, base: str, prompts: Sequence[str]) -> list[float]:
     """
-    How much of what was asked for each prompt still says: the cosine similarity to `base` of its most similar part.
+    How much of what was asked for each prompt still says: 1 where all of it, about 0 where it speaks of something else.
 
-    Parts are what stands between commas and full stops, several neighbouring ones, and the whole. Light, colours and the like that were added do
-    not count against a prompt, while a subject that was replaced does.
+    It is the cosine similarity of the two texts without their words of style (light, colour, camera, …, which a search is there to change),
+    on a scale whose 0 is the mean similarity of `base` to texts about other things, since encoders differ in that.
     """
-    parts = [_parts(prompt) for prompt in prompts]
-    texts = list(dict.fromkeys([base, *(part for some in parts for part in some)]))
-    embeds = torch.nn.functional.normalize(content.embed_texts(texts).double(), dim=-1)
-    similarity = dict(zip(texts, (embeds @ embeds[0]).tolist(), strict=True))
-    return [max(similarity[part] for part in some) for some in parts]
+    texts = [_without_style(text) for text in (base, *prompts)]
+    if not texts[0]:
+        texts = [base, *prompts]
+    distinct = list(dict.fromkeys([texts[0], *OTHER_THINGS, *texts[1:]]))
+    embeds = torch.nn.functional.normalize(content.embed_texts(distinct).double(), dim=-1)
+    similarity = dict(zip(distinct, (embeds @ embeds[0]).tolist(), strict=True))
+    other = sum(similarity[text] for text in OTHER_THINGS) / len(OTHER_THINGS)
+    return [(similarity[text] - other) / (1 - other) for text in texts[1:]]
 
 
-def _parts(prompt: str) -> list[str]:
-    clauses = [match.group().strip() for match in re.finditer(r"[^,.;:!?\n]+", prompt) if match.group().strip()]
-    joined = [
-        ", ".join(clauses[start:stop])
-        for start in range(len(clauses))
-        for stop in range(start + 1, min(start + MAX_CLAUSES, len(clauses)) + 1)
-    ]
-    return list(dict.fromkeys([prompt, *joined]))
+def _without_style(text: str) -> str:
+    return " ".join(word for word in prompt_key(text).split() if word not in STYLE_WORDS)
 
 
 def colour_statistics(image: Image.Image) -> dict[str, float]:

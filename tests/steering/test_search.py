@@ -1,0 +1,280 @@
+"""The search finds what a person likes, within its budget and its guards, and the same every time."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+from tiny_steering import ColourReward, LoggedRenderer, WordContent
+
+from modeling_pamela.rewards.base import RewardError
+from modeling_pamela.steering.base import SteeringError
+from modeling_pamela.steering.guards import Guards
+from modeling_pamela.steering.history import HISTORY_FILE
+from modeling_pamela.steering.modifiers import ModifierProposer
+from modeling_pamela.steering.search import SearchSettings, search
+
+
+PROMPT = "a castle on a hill"
+SMALL = SearchSettings(num_candidates=6, max_rounds=3, batch_size=4)
+
+
+class Listed:
+    """Proposes what stands in its list, one entry a round."""
+
+    def __init__(self, *rounds):
+        self.rounds = rounds
+        self.shown = []
+
+    def propose(self, prompt, history, num, seed):
+        self.shown.append(list(history))
+        played = max(candidate.round for candidate in history)
+        return list(self.rounds[played]) if played < len(self.rounds) else []
+
+
+def run(settings=SMALL, proposer=None, reward=None, person="red", guards=None, **others):
+    renderer = LoggedRenderer()
+    result = search(
+        PROMPT,
+        reward=reward or ColourReward(),
+        person=person,
+        proposer=proposer or ModifierProposer(),
+        renderer=renderer,
+        settings=settings,
+        guards=guards or Guards.off(),
+        **others,
+    )
+    return result, renderer
+
+
+def test_the_defaults_are_the_papers():
+    settings = SearchSettings()
+    found = (settings.num_candidates, settings.keep, settings.max_rounds, settings.patience, settings.render_seed)
+    assert found == (20, 1, 5, 2, 0)
+
+
+def test_each_person_gets_what_they_like_better_than_what_the_other_gets():
+    reward = ColourReward()
+    found = {person: run(person=person)[0] for person in ("red", "blue")}
+    for person, other in (("red", "blue"), ("blue", "red")):
+        own, others, first = (
+            float(reward([image], people=person).mean)
+            for image in (found[person].image, found[other].image, LoggedRenderer().render([PROMPT], [0])[0])
+        )
+        assert own == found[person].score
+        assert own > first > others or (own > first and own > others)
+
+
+def test_where_lower_is_better_the_lowest_wins():
+    high, low = (run(reward=ColourReward(higher_is_better=better))[0] for better in (True, False))
+    assert low.history == high.history
+    assert low.image.tobytes() == high.image.tobytes()
+
+
+def test_every_candidate_is_recorded_and_the_best_is_returned():
+    result, renderer = run()
+    assert [candidate.index for candidate in result.history] == list(range(len(result.history)))
+    assert renderer.prompts == [candidate.prompt for candidate in result.history]
+    assert result.history[0].prompt == PROMPT
+    assert result.score == max(candidate.score for candidate in result.history)
+    assert all(candidate.parent < candidate.index for candidate in result.history[1:])
+    assert {"saturation", "contrast", "saturation_drift", "contrast_drift"} <= set(result.history[-1].guards)
+
+
+def test_the_same_seeds_give_the_same_and_others_something_else():
+    assert run()[0].history == run()[0].history
+    assert run(dataclasses.replace(SMALL, seed=1))[0].history != run()[0].history
+
+
+def test_the_result_does_not_depend_on_the_batch_size():
+    assert run(dataclasses.replace(SMALL, batch_size=1))[0].history == run()[0].history
+
+
+def test_a_population_can_be_steered_for_and_a_reward_need_not_know_how_sure_it_is():
+    result, _ = run(person=None, guards=Guards())
+    assert result.std is None
+    assert {candidate.population for candidate in result.history} == {None}
+
+
+def test_it_stops_after_rounds_without_gain():
+    worse = [f"{PROMPT}, cool colours, at night {number}" for number in range(4)]
+    result, _ = run(proposer=Listed(*[[prompt] for prompt in worse]), settings=dataclasses.replace(SMALL, patience=2))
+    assert result.stopped == "patience"
+    assert result.prompt == PROMPT
+    assert [candidate.round for candidate in result.history] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("renders", [1, 2, 6, 9])
+def test_it_stops_at_the_budget_of_pictures(renders):
+    result, renderer = run(dataclasses.replace(SMALL, max_renders=renders))
+    assert len(renderer.prompts) == renders
+    assert result.stopped == "renders"
+
+
+def test_it_stops_at_the_budget_of_seconds_with_at_least_the_first_picture():
+    result, renderer = run(dataclasses.replace(SMALL, max_seconds=0))
+    assert (result.stopped, renderer.prompts, result.prompt) == ("seconds", [PROMPT], PROMPT)
+
+
+def test_no_rounds_score_the_persons_own_prompt():
+    result, _ = run(dataclasses.replace(SMALL, max_rounds=0))
+    assert (result.stopped, result.prompt) == ("rounds", PROMPT)
+
+
+def test_it_ends_where_there_are_no_more_proposals():
+    result, _ = run(proposer=Listed([f"{PROMPT}, warm colours at dusk"]))
+    assert result.stopped == "proposals"
+    assert len(result.history) == 2
+
+
+def test_a_proposer_that_fails_later_ends_the_search_with_what_it_has():
+    class Failing(Listed):
+        def propose(self, prompt, history, num, seed):
+            if len(history) > self.rounds[0]:
+                raise SteeringError("the server is gone")
+            return [f"{PROMPT}, warm colours at dusk"]
+
+    with pytest.warns(UserWarning, match="after round 1: the server is gone"):
+        result, _ = run(proposer=Failing(1))
+    assert result.stopped == "proposals"
+    with pytest.raises(SteeringError, match="the server is gone"):
+        run(proposer=Failing(0))
+
+
+def test_what_differs_in_spaces_case_and_punctuation_is_rendered_once():
+    proposer = Listed([f"{PROMPT}, at dusk", "A  castle on a hill -- at dusk!", "A CASTLE ON A HILL."])
+    result, renderer = run(proposer=proposer)
+    assert renderer.prompts == [PROMPT, f"{PROMPT}, at dusk"]
+    assert [candidate.refused for candidate in result.history] == [
+        None,
+        None,
+        "duplicate: the same as candidate 1",
+        "duplicate: the same as candidate 0",
+    ]
+
+
+def test_several_are_kept_best_first():
+    result, _ = run(dataclasses.replace(SMALL, keep=3))
+    scores = sorted((candidate.score for candidate in result.history), reverse=True)
+    assert [candidate.score for candidate in result.kept] == scores[:3]
+    assert len(result.images) == 3
+
+
+@pytest.mark.parametrize(("size", "keep"), [(1, 1), (3, 2), (4, 2)])
+def test_the_proposer_sees_the_best_and_then_the_latest(size, keep):
+    prompts = ["at night, cool colours", "at dusk, warm colours", "in the fog", "at noon", "in a storm"]
+    proposer = Listed(*[[f"{PROMPT}, {words}"] for words in prompts])
+    settings = dataclasses.replace(SMALL, history_size=size, keep=keep, max_rounds=4, patience=9)
+    proposer.propose = lambda prompt, history, num, seed, at=iter(proposer.rounds): (
+        proposer.shown.append(list(history)) or next(at)
+    )
+    result, _ = run(settings, proposer=proposer)
+    for number, shown in enumerate(proposer.shown, start=1):
+        before = [candidate for candidate in result.history if candidate.round < number]
+        best = sorted(before, key=lambda candidate: -candidate.score)[: min(keep, size)]
+        assert len(shown) == min(size, len(before))
+        assert shown == sorted(shown, key=lambda candidate: candidate.index)
+        assert all(candidate in shown for candidate in best)
+        others = [candidate for candidate in before if candidate not in best]
+        assert [candidate for candidate in shown if candidate not in best] == others[
+            len(others) - len(shown) + len(best) :
+        ]
+
+
+def test_progress_is_told_after_every_round():
+    told = []
+    result, _ = run(callback=told.append)
+    assert [progress.round for progress in told] == sorted({candidate.round for candidate in result.history})
+    assert told[-1].best == result.kept[0]
+    assert told[-1].renders == len(result.history)
+    assert all(math.isfinite(progress.seconds_left) and progress.seconds_left >= 0 for progress in told)
+    assert told[-1].round < SMALL.max_rounds or told[-1].seconds_left == 0
+
+
+def test_a_prompt_that_lost_the_content_is_never_rendered():
+    proposer = Listed([f"{PROMPT}, warm colours", "a rusty bicycle, warm colours"])
+    result, renderer = run(proposer=proposer, guards=Guards(), content=WordContent())
+    assert renderer.prompts == [PROMPT, f"{PROMPT}, warm colours"]
+    assert result.history[2].refused.startswith("content: ")
+    assert result.history[2].score is None
+    _, unguarded = run(proposer=proposer, guards=Guards.off(), content=WordContent())
+    assert "a rusty bicycle, warm colours" in unguarded.prompts
+
+
+def test_what_the_population_dislikes_much_more_cannot_win():
+    bright = dataclasses.replace(SMALL, render_seed=5)
+    free, _ = run(bright)
+    floor, _ = run(bright, guards=dataclasses.replace(Guards.off(), max_population_loss=0.0))
+    base = floor.history[0].population
+    assert free.kept[0].population < base <= floor.kept[0].population
+    refused = [candidate for candidate in floor.history if candidate.refused]
+    assert refused
+    assert all(candidate.population < base and candidate.refused.startswith("population: ") for candidate in refused)
+
+
+def test_a_picture_that_shows_less_of_the_prompt_cannot_win():
+    class Bright(WordContent):
+        def alignment(self, images, prompt):
+            return ColourReward()(images).mean
+
+    guards = dataclasses.replace(Guards.off(), max_alignment_loss=0.05)
+    result, _ = run(dataclasses.replace(SMALL, render_seed=5), guards=guards, content=Bright())
+    least = result.history[0].guards["alignment"] - 0.05
+    assert {candidate.guards["alignment"] < least for candidate in result.history} == {True, False}
+    assert all((candidate.guards["alignment"] < least) == bool(candidate.refused) for candidate in result.history)
+
+
+def test_the_lower_bound_decides():
+    class Unsure(ColourReward):
+        def __call__(self, images, prompts=None, people=None):
+            scores = super().__call__(images, prompts, people)
+            return scores._replace(std=scores.mean.clamp(min=0) * 2)
+
+    bold, _ = run(reward=Unsure())
+    careful, _ = run(reward=Unsure(), guards=dataclasses.replace(Guards.off(), beta=1.0))
+    assert bold.score > careful.score
+    value = [candidate.score - candidate.std for candidate in careful.history]
+    assert careful.kept[0].index == value.index(max(value))
+
+
+@pytest.mark.parametrize(("told", "expected"), [("own", None), ("base", {PROMPT}), ("none", {None})])
+def test_the_reward_is_told_the_prompt_that_was_chosen(told, expected):
+    heard = set()
+
+    class Listening(ColourReward):
+        def __call__(self, images, prompts=None, people=None):
+            heard.update(prompts)
+            return super().__call__(images, prompts, people)
+
+    result, _ = run(reward=Listening(), guards=Guards.off(told))
+    assert heard == (expected or {candidate.prompt for candidate in result.history})
+
+
+def test_what_cannot_be_searched_is_refused():
+    with pytest.raises(RewardError, match="nobody"):
+        run(person="nobody")
+    with pytest.raises(SteeringError, match="prompt is empty"):
+        search(" .", reward=ColourReward(), proposer=ModifierProposer(), renderer=LoggedRenderer())
+    with pytest.raises(SteeringError, match="keep is 0"):
+        SearchSettings(keep=0)
+    with pytest.raises(SteeringError, match="max_seconds is -1"):
+        SearchSettings(max_seconds=-1)
+
+    class Broken(ColourReward):
+        def __call__(self, images, prompts=None, people=None):
+            scores = super().__call__(images, prompts, people)
+            return scores._replace(mean=torch.full_like(scores.mean, math.nan))
+
+    with pytest.raises(SteeringError, match="no number"):
+        run(reward=Broken())
+
+
+def test_a_folder_holds_everything(tmp_path):
+    result, _ = run(folder=tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / HISTORY_FILE).read_text().splitlines()]
+    assert lines[0]["prompt"] == PROMPT
+    assert lines[0]["person"] == "red"
+    assert lines[-1] == {"stopped": result.stopped}
+    assert all((tmp_path / "run" / candidate.picture).is_file() for candidate in result.history)
+    assert [dataclasses.replace(candidate, picture=None) for candidate in result.history] == run()[0].history
