@@ -31,7 +31,6 @@ from transformers.utils import logging
 from trl import GRPOConfig, GRPOTrainer
 
 from modeling_pamela import TasteProfile
-from modeling_pamela.data.painting import ATTRIBUTES
 from modeling_pamela.data.scenes import RATING_SCALE, SimulatedRater, sample_raters, sample_scenes
 from modeling_pamela.demo import Pictures, make_model
 from modeling_pamela.rewards.personal import PersonalReward
@@ -88,7 +87,6 @@ def make_renderer(name: str | None, device: str) -> Any:
     if name is None:
         return SceneRenderer()
     from diffusers import AutoPipelineForText2Image
-
     from modeling_pamela.steering.diffusers_renderer import DiffusersRenderer, paper_settings
 
     pipeline = AutoPipelineForText2Image.from_pretrained(name, torch_dtype=torch.bfloat16).to(device)

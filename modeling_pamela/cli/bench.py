@@ -291,6 +291,63 @@ def study(
 
 
 @bench_app.command()
+def consistency(
+    model: Annotated[
+        Path, typer.Option(help="A posterior checkpoint; pictures and prompts are compared as its encoders see them.")
+    ],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Folders of finished searches, several for each person. Without any, simulated people are searched for with painted scenes.",
+            show_default=False,
+        ),
+    ] = None,
+    people: Annotated[int, typer.Option(min=2, help="Simulated people.")] = 5,
+    repeats: Annotated[int, typer.Option(min=2, help="Searches for each simulated person and prompt.")] = 3,
+    prompt: Annotated[list[str] | None, typer.Option(help="What simulated people ask for. Repeatable.")] = None,
+    candidates: Annotated[int, typer.Option(min=1, help="Prompts a round, for simulated people.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds at most, for simulated people.")] = 5,
+    out: Out = Path("bench"),
+) -> None:
+    """Whether searches for one person end alike (section 6.2)."""
+    from ..data.files import DataError
+    from ..processing_pamela import PamelaProcessor
+    from ..rewards.personal import PersonalReward
+    from ..steering.base import SteeringError
+    from ..steering.consistency import consistency_report, read_runs
+    from ..steering.search import SearchSettings
+    from ..steering.simulation import search_for_simulated_people
+    from .checkpoint import load_checkpoint
+
+    scorer = load_checkpoint(str(model))
+    reward = PersonalReward(scorer, PamelaProcessor.from_pretrained(model))
+    made_from: dict[str, object] = {"model": scorer.fingerprint()}
+    try:
+        if not runs:
+            prompts = prompt or ["a lighthouse on a cliff", "a castle on a hill"]
+            made_from |= {
+                "simulated": {
+                    "people": people,
+                    "repeats": repeats,
+                    "prompts": prompts,
+                    "candidates": candidates,
+                    "rounds": rounds,
+                }
+            }
+            runs = [out / "consistency-runs" / _short(made_from)]
+            settings = SearchSettings(num_candidates=candidates, max_rounds=rounds)
+            search_for_simulated_people(reward, runs[0], prompts, people, repeats, settings)
+        else:
+            made_from["runs"] = {
+                str(file): _digest(file) for folder in runs for file in sorted(folder.rglob("history.jsonl"))
+            }
+        finished = read_runs(runs)
+        _show(out, "consistency", made_from, lambda: consistency_report(finished, reward))
+    except SteeringError as error:
+        raise DataError(str(error)) from error
+
+
+@bench_app.command()
 def card(
     dataset: Dataset,
     model: Model,

@@ -5,8 +5,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from .base import Candidate, SteeringError
+from .history import prompt_key
 from .instruction import Message, ask_again, list_messages
-from .parsing import parse_variants, same_prompt
+from .parsing import parse_variants
 
 
 __all__ = ["ChatProposer"]
@@ -61,13 +62,13 @@ class FreshVariants:
     """
 
     def __init__(self, prompt: str, history: Sequence[Candidate]) -> None:
-        self._taken = {same_prompt(prompt), *(same_prompt(one.prompt) for one in history)}
+        self._taken = {prompt_key(prompt), *(prompt_key(one.prompt) for one in history)}
         self.variants: list[str] = []
 
     def add(self, reply: str, most: int | None = None) -> None:
         """Take what is new of the first `most` variants in a reply."""
         for variant in parse_variants(reply)[:most]:
-            if (key := same_prompt(variant)) not in self._taken:
+            if (key := prompt_key(variant)) not in self._taken:
                 self._taken.add(key)
                 self.variants.append(variant)
 

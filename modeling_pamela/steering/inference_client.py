@@ -60,13 +60,21 @@ class InferenceClientProposer(ChatProposer):
         **client: Any,
     ) -> None:
         super().__init__(instruction, num_shown, max_asks)
-        where = {"model": model} if base_url is None else {"base_url": base_url}
-        self.client = InferenceClient(**where, timeout=timeout, **client)
+        self.client = InferenceClient(
+            model if base_url is None else None, base_url=base_url, timeout=timeout, **client
+        )
         self.model = model
         self.address = base_url or "the Hub"
         self.retries = retries
         self.pause = pause
         self.temperature = temperature
+
+    def __repr__(self) -> str:
+        """What its proposals depend on, by which a run that is resumed knows its proposer."""
+        return (
+            f"InferenceClientProposer({self.model!r}, at={self.address!r}, temperature={self.temperature}, "
+            f"instruction={self.instruction!r}, num_shown={self.num_shown}, max_asks={self.max_asks})"
+        )
 
     def reply(self, messages: Sequence[Message], num: int, seed: int) -> str:
         """
@@ -75,6 +83,7 @@ class InferenceClientProposer(ChatProposer):
         Raises:
             SteeringError: The server refuses, or does not give an answer in all attempts.
         """
+        problem, error = "", None  # type: tuple[str, Exception | None]
         for attempt in range(self.retries + 1):
             if attempt:
                 time.sleep(self.pause * 2 ** (attempt - 1))

@@ -78,6 +78,13 @@ class LLMProposer(ChatProposer):
         self.temperature = temperature
         self.top_p = top_p
 
+    def __repr__(self) -> str:
+        """What its proposals depend on, by which a run that is resumed knows its proposer."""
+        return (
+            f"LLMProposer({self.model.config.name_or_path!r}, few_shot={self.few_shot}, temperature={self.temperature}, top_p={self.top_p}, "
+            f"instruction={self.instruction!r}, num_shown={self.num_shown}, max_asks={self.max_asks})"
+        )
+
     @classmethod
     def from_pretrained(cls, name: str | Path = DEFAULT_LLM, **options: Any) -> "LLMProposer":
         """
@@ -151,13 +158,10 @@ class LLMProposer(ChatProposer):
         line or, on a line, to its last comma.
         """
         begun = messages[-1]["role"] == "assistant"
-        tokens = self.tokenizer.apply_chat_template(
-            list(messages),
-            add_generation_prompt=not begun,
-            continue_final_message=begun,
-            return_tensors="pt",
-            return_dict=True,
-        )["input_ids"].to(self.model.device)
+        text = self.tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
+        )
+        tokens = self.tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids.to(self.model.device)
         # What all have in common is read once.
         cache = DynamicCache(config=self.model.config)
         self.model(tokens[:, :-1], past_key_values=cache, use_cache=True)

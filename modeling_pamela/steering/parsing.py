@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from .history import prompt_key
 
-__all__ = ["parse_variants", "same_prompt"]
+
+__all__ = ["parse_variants"]
 
 # Fewer words than this are a title or a remark, more are prose. CLIP's text encoders read about 60 words.
 MIN_WORDS, MAX_WORDS = 2, 80
@@ -16,8 +18,8 @@ _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$", re.MULTILINE)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 # "3." "3)" "(3)" "[3]" "3:" "Variant 3:" "Prompt -", perhaps bold.
 _NUMBER = re.compile(
-    r"^(?:\*\*|__)?[(\[]?(?:(?:variant|variation|prompt|option|version)\s*)?(?:#\s*)?\d{1,3}\s*[.)\]:]+(?:\*\*|__)?(?:\s+|$)"
-    r"|^(?:\*\*|__)?(?:variant|variation|prompt|option|version)\s*#?\d{0,3}\s*[:\-–—]+(?:\*\*|__)?\s*",
+    r"^(?:\*\*|__)?[(\[]?(?:(?:new\s+)?(?:variant|variation|prompt|option|version)\s*)?(?:#\s*)?\d{1,3}\s*[.)\]:]+(?:\*\*|__)?(?:\s+|$)"
+    r"|^(?:\*\*|__)?(?:new\s+)?(?:variant|variation|prompt|option|version)\s*#?\d{0,3}\s*[:\-–—]+(?:\*\*|__)?\s*",
     re.IGNORECASE,
 )
 _BULLET = re.compile(r"^[-*+•‣▪◦–—·]\s+")
@@ -60,13 +62,8 @@ def parse_variants(reply: str) -> list[str]:
     for entry in _from_json(text) or _from_lines(text):
         words = len(entry.split())
         if MIN_WORDS <= words <= MAX_WORDS and any(letter.isalpha() for letter in entry):
-            found.setdefault(same_prompt(entry), entry)
+            found.setdefault(prompt_key(entry), entry)
     return list(found.values())
-
-
-def same_prompt(prompt: str) -> str:
-    """What two prompts have in common that differ in case, blanks and the stop at the end alone."""
-    return " ".join(prompt.casefold().split()).rstrip(" .,;!")
 
 
 def _from_json(text: str) -> list[str]:

@@ -7,8 +7,8 @@ import torch
 
 from modeling_pamela.steering.base import Candidate, SteeringError
 from modeling_pamela.steering.chat import ChatProposer
+from modeling_pamela.steering.history import prompt_key
 from modeling_pamela.steering.llm import LLMProposer
-from modeling_pamela.steering.parsing import same_prompt
 
 
 HISTORY = [
@@ -79,7 +79,7 @@ def test_a_real_model_is_a_pure_function_of_what_it_is_given(tiny_chat_model, fe
     assert proposer.propose("a lake in the evening", HISTORY, 4, seed=1) == found
     assert proposer.propose("a lake in the evening", HISTORY, 4, seed=2) != found
     assert 0 < len(found) <= 4
-    assert len({same_prompt(entry) for entry in [*found, "a lake in the evening"]}) == len(found) + 1
+    assert len({prompt_key(entry) for entry in [*found, "a lake in the evening"]}) == len(found) + 1
     if few_shot:
         assert all(entry.startswith("a lake in the evening, ") for entry in found)
 

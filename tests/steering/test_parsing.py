@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_pamela.steering.parsing import MAX_WORDS, parse_variants, same_prompt
+from modeling_pamela.steering.history import prompt_key
+from modeling_pamela.steering.parsing import MAX_WORDS, parse_variants
 
 
 WANTED = ["A lighthouse at dusk, warm light", "A lighthouse in thick fog, black and white"]
@@ -39,6 +40,7 @@ WANTED = ["A lighthouse at dusk, warm light", "A lighthouse in thick fog, black 
         "Variant 1: {}\nVariant 2: {}",
         "**Variant 1:** {}\n**Variant 2:** {}",
         "1. Prompt: {}\n2. Prompt: {}",
+        "New variant: {}\nNew variant: {}",
         "Sure! Here are two variants:\n\n1. {}\n2. {}\n\nI hope you like them! Let me know.",
         "Here are two variants\n{}\n{}\nLet me know if you need more",
         "# Variants\n\n- {}\n- {}\n\n---\n",
@@ -133,7 +135,7 @@ marks = st.sampled_from(
 @given(st.one_of(st.text(max_size=200), st.lists(marks, max_size=60).map("".join)))
 def test_whatever_comes_the_variants_are_clean(reply):
     found = parse_variants(reply)
-    assert len({same_prompt(entry) for entry in found}) == len(found)
+    assert len({prompt_key(entry) for entry in found}) == len(found)
     for entry in found:
         assert entry == " ".join(entry.split())
         assert 2 <= len(entry.split()) <= MAX_WORDS
