@@ -9,7 +9,7 @@ reward. The reward is a PAMELA model's, which has seen ratings of theirs, in uni
 scale, with a model of real ratings and a real person's profile:
 
     python examples/grpo_prompt_rewriter.py --output rewriter --policy meta-llama/Llama-3.1-8B-Instruct --renderer black-forest-labs/FLUX.2-dev \\
-        --taste-model owner/pamela --profile ann-profile --prompts prompts.txt --device cuda --steps 500 --group 16 --groups 8 --tokens 77 --lr 1e-5
+        --taste-model owner/pamela --profile ann-profile --prompts prompts.txt --device cuda --steps 500 --group 16 --groups 8 --tokens 77 --layers 32 --lr 1e-5
 
 Written to the folder: the LoRA adapter, `rewards.json` (every step), `reward.png`, and `completions.json` (before and after).
 """
@@ -26,7 +26,7 @@ import torch
 from datasets import Dataset
 from matplotlib.figure import Figure
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
+from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from transformers.utils import logging
 from trl import GRPOConfig, GRPOTrainer
 
@@ -40,10 +40,7 @@ from modeling_pamela.steering.scene_renderer import SceneRenderer
 
 INSTRUCTION = "Describe a picture."
 # How an answer looks; the content is others than what is trained on.
-SHOTS = [
-    ("a tree", "a watercolour of a tree at dusk, pastel colours"),
-    ("a castle", "an ink drawing of a castle at night, black and white"),
-]
+SHOTS = [("a tree", "a watercolour of a tree at night, pastel colours")]
 SUBJECTS = ["a lighthouse", "a cottage", "a sailing boat", "a forest"]
 
 
@@ -93,7 +90,7 @@ def make_renderer(name: str | None, device: str) -> Any:
     return DiffusersRenderer(pipeline, **paper_settings(pipeline))
 
 
-class TrueOpinion(TrainerCallback):
+class TrueOpinion:
     """What the simulated person truly thinks of the pictures of every step: known to the simulation, never to the reward."""
 
     def __init__(self, person: SimulatedRater, renderer: SceneRenderer, seed: int) -> None:
@@ -153,12 +150,15 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="a saved taste profile; a simulated person by default")
     parser.add_argument("--prompts", type=Path, help="text file, a prompt a line; four subjects by default")
     parser.add_argument("--ratings", type=int, default=60, help="that the simulated person gives")
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--group", type=int, default=8, help="completions a prompt")
     parser.add_argument("--groups", type=int, default=1, help="prompts a step")
-    parser.add_argument("--tokens", type=int, default=20, help="longest completion")
-    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--tokens", type=int, default=14, help="longest completion")
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--rank", type=int, default=16, help="of LoRA")
+    parser.add_argument(
+        "--layers", type=int, default=8, help="last layers that get LoRA; the others need no backward pass"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -201,14 +201,19 @@ def main() -> None:
 
     set_seed(arguments.seed)
     policy, tokenizer = load_policy(arguments.policy, arguments.device)
-    before = answers(policy, tokenizer, subjects[:4], 4, arguments.tokens)
+    depth = policy.config.num_hidden_layers
+    before = answers(policy, tokenizer, subjects[:2], 4, arguments.tokens)
     trainer = GRPOTrainer(
         model=policy,
         processing_class=tokenizer,
         reward_funcs=functions,
         train_dataset=Dataset.from_list([{"prompt": chat(subject), "base_prompt": subject} for subject in subjects]),
         peft_config=LoraConfig(
-            r=arguments.rank, lora_alpha=2 * arguments.rank, target_modules="all-linear", task_type="CAUSAL_LM"
+            r=arguments.rank,
+            lora_alpha=2 * arguments.rank,
+            target_modules=["q_proj", "v_proj", "o_proj", "down_proj"],
+            layers_to_transform=list(range(depth - min(arguments.layers, depth), depth)),
+            task_type="CAUSAL_LM",
         ),
         args=GRPOConfig(
             output_dir=str(arguments.output),
@@ -233,7 +238,7 @@ def main() -> None:
     trainer.train()
     trainer.save_model()
     log = [entry for entry in trainer.state.log_history if "reward" in entry]
-    after = answers(trainer.model, tokenizer, subjects[:4], 4, arguments.tokens)
+    after = answers(trainer.model, tokenizer, subjects[:2], 4, arguments.tokens)
     title = f"GRPO of {arguments.policy or 'SmolLM2-135M-Instruct'}, pictures by {arguments.renderer or 'painted scenes in place of a generator'}"
     draw(log, f"{title}\n{'a simulated person' if simulated else arguments.profile}", arguments.output / "reward.png")
     (arguments.output / "rewards.json").write_text(json.dumps(log, indent=1) + "\n")

@@ -88,15 +88,24 @@ def table2(
             help="Precomputed scores of another reward: CSV or Parquet with image_id, score and perhaps user_id. Repeatable.",
         ),
     ] = None,
+    image_text: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Image-text model (CLIP, SigLIP, ...), a Hub repo or folder: how well a picture shows its prompt. Repeatable.",
+        ),
+    ] = None,
     retest: Retest = None,
     context: Context = "15",
     protocol: Contexts = None,
     out: Out = Path("bench"),
 ) -> None:
     """Rewards side by side, on single people and on picture means."""
+    from ..encoders_pamela import load_image_encoder
     from ..evaluation.bench.table2 import rewards_report
-    from ..evaluation.precomputed import TableScorer
+    from ..evaluation.precomputed import RewardScorer, TableScorer
     from ..evaluation.protocol import PersonalScorer
+    from ..rewards.image_text import ImageTextReward
 
     methods, made_from = _methods(dataset, model, token_model)
     test = _unseen(methods.folder, protocol, made_from)
@@ -108,11 +117,14 @@ def table2(
             raise typer.BadParameter(f"--scores {entry}: expected NAME=FILE.")
         tables.append(TableScorer(file, methods.folder, name))
         made_from[name] = _digest(Path(file))
+    for name in image_text or []:
+        made_from[name] = load_image_encoder(name, weights=False).fingerprint
     ceiling = _ceiling(retest, made_from)
 
     def compute() -> "tuple[Report, None]":
         scorers: list[tuple[PersonalScorer, int | None]] = [(methods.oracle, 0)]
         scorers += [(table, k if table.is_personal else 0) for table in tables]
+        scorers += [(RewardScorer(ImageTextReward(name), methods.folder), 0) for name in image_text or []]
         scorers.append((methods.population, 0))
         if methods.token is not None:
             scorers += [(methods.token, 0), (methods.token, k)]

@@ -7,6 +7,7 @@ import typer
 
 from .data_check import anonymity, card, validate
 from .data_import import import_app
+from .data_preferences import preferences
 from .data_publish import build, push
 from .data_variance import taste_variance
 
@@ -23,6 +24,7 @@ data_app.command()(anonymity)
 data_app.command()(card)
 data_app.command()(build)
 data_app.command()(push)
+data_app.command()(preferences)
 
 
 def _size(text: str, option: str) -> int | float:

@@ -1,7 +1,8 @@
-"""Anything that scores pictures, as a [`~modeling_pamela.evaluation.protocol.PersonalScorer`]: tables of scores, and rewards for the average person."""
+"""Anything that scores pictures, as a [`~modeling_pamela.evaluation.protocol.PersonalScorer`]: tables of scores, and rewards."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from tqdm.auto import tqdm
 from ..data.files import DataError
 from ..data.folder import DataFolder
 from ..data.images import open_image
+from ..rewards.base import Reward
 from .protocol import Evidence
 
 
@@ -84,54 +86,76 @@ class TableScorer:
 
 class RewardScorer:
     """
-    A reward for the average person: any function of pictures and prompts. Every picture is scored once, when this is made.
+    A reward, for the average person or for each one that it knows. Every picture is scored once, when this is made.
 
     Args:
-        reward (callable): From a list of `PIL.Image.Image` and a list of prompts (`str` or `None`) to one number a picture.
+        reward ([`~modeling_pamela.rewards.base.Reward`] or callable): Any function from a list of `PIL.Image.Image` and a list of prompts (`str`
+            or `None`) to one number a picture will do. A lower-is-better reward is negated.
         folder ([`~modeling_pamela.data.folder.DataFolder`]): What is to be judged.
-        name (`str`): Of the method.
+        name (`str`, *optional*): Of the method; the reward's own by default. A plain function needs one.
         batch_size (`int`): Pictures a call.
+        user_ids (sequence of `str`, *optional*): People for whom each picture is scored; by default everybody gets the reward for
+            nobody in particular. What such a reward has seen of a person must not be among what it is judged on.
 
     Raises:
-        DataError: The reward does not give one finite number a picture.
+        DataError: The reward does not give one finite number a picture, or a person is not in the folder.
+        RewardError: The reward refuses a picture, a prompt or a person.
     """
 
     def __init__(
         self,
-        reward: Callable[[Sequence[Image.Image], Sequence[str | None]], Sequence[float]],
+        reward: Reward | Callable[[Sequence[Image.Image], Sequence[str | None]], Sequence[float]],
         folder: DataFolder,
-        name: str,
+        name: str | None = None,
         batch_size: int = 16,
+        user_ids: Sequence[str] | None = None,
     ) -> None:
-        self.name = name
-        self.scores = np.full(len(folder.image_ids), np.nan)
-        rows: list[int] = []
-        pictures: list[Image.Image] = []
-
-        def score() -> None:
-            answer = reward(pictures, [folder.prompts[row] for row in rows])
-            try:
-                found = np.asarray(answer, dtype=np.float64)
-            except (TypeError, ValueError):
-                found = np.empty(0)
-            if found.shape != (len(rows),) or not np.isfinite(found).all():
-                raise DataError(
-                    f"The reward {name!r} gave {answer!r} for {len(rows)} pictures; expected one finite number each."
-                )
-            self.scores[rows] = found
-            rows.clear()
-            pictures.clear()
-
+        self.reward = reward
+        self.name = name or (reward.name if isinstance(reward, Reward) else reward.__name__)
+        known = {user_id: row for row, user_id in enumerate(folder.user_ids)}
+        if unknown := [user_id for user_id in user_ids or () if user_id not in known]:
+            raise DataError(f"{folder.path} has nobody called {unknown[0]!r}, for whom the reward is to score.")
+        self.user_ids = folder.user_ids
+        # Row of a person in the scores; everybody's is the first where the reward is for nobody in particular.
+        self.rows = None if user_ids is None else {known[user_id]: row for row, user_id in enumerate(user_ids)}
+        self.scores = np.full((1 if user_ids is None else len(user_ids), len(folder.image_ids)), np.nan)
+        pictures: dict[int, Image.Image] = {}
         for row, content in tqdm(
-            folder.iter_image_bytes(), total=len(self.scores), desc=f"Scoring by {name}", unit="picture"
+            folder.iter_image_bytes(), total=len(folder.image_ids), desc=f"Scoring by {self.name}", unit="picture"
         ):
-            rows.append(row)
-            pictures.append(open_image(content))
-            if len(rows) == batch_size:
-                score()
-        if rows:
-            score()
+            pictures[row] = open_image(content)
+            if len(pictures) == batch_size:
+                self._score(pictures, folder, user_ids)
+        if pictures:
+            self._score(pictures, folder, user_ids)
+
+    def _score(self, pictures: dict[int, Image.Image], folder: DataFolder, user_ids: Sequence[str] | None) -> None:
+        rows, images = list(pictures), list(pictures.values())
+        prompts = [folder.prompts[row] for row in rows]
+        number, sign = len(self.scores), 1
+        if not isinstance(self.reward, Reward):
+            answer: Any = self.reward(images, prompts)
+        else:
+            sign = 1 if self.reward.higher_is_better else -1
+            people = None if user_ids is None else [user_id for user_id in user_ids for _ in images]
+            answer = self.reward(images * number, prompts * number, people).mean
+        try:
+            found = np.asarray(answer, dtype=np.float64)
+        except (TypeError, ValueError):
+            found = np.empty(0)
+        if found.shape != (number * len(rows),) or not np.isfinite(found).all():
+            raise DataError(
+                f"The reward {self.name!r} gave {answer!r} for {len(rows)} pictures; expected one finite number each."
+            )
+        self.scores[:, rows] = sign * found.reshape(number, -1)
+        pictures.clear()
 
     def __call__(self, evidence: Evidence, queries: np.ndarray) -> np.ndarray:
-        """Scores `(q,)` of the pictures in rows `queries`."""
-        return self.scores[queries]
+        """Scores `(q,)` of the pictures in rows `queries`; a `DataError` for a person for whom they were not computed."""
+        if self.rows is None:
+            return self.scores[0, queries]
+        if evidence.user not in self.rows:
+            raise DataError(
+                f"The reward {self.name!r} was not asked to score for user {self.user_ids[evidence.user]!r}."
+            )
+        return self.scores[self.rows[evidence.user], queries]

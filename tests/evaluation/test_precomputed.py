@@ -1,10 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from modeling_pamela.data.files import DataError
 from modeling_pamela.evaluation.precomputed import RewardScorer, TableScorer
 from modeling_pamela.evaluation.protocol import Evidence, evaluate_scorer, unseen_cases
+from modeling_pamela.rewards.base import RewardScores
 
 
 NOTHING = Evidence(0, np.array([], dtype=int), np.array([]))
@@ -87,3 +89,43 @@ def test_a_reward_sees_every_picture_and_prompt_once(taste_folder):
 def test_a_reward_that_answers_nonsense(taste_folder, answer):
     with pytest.raises(DataError, match="expected one finite number each"):
         RewardScorer(lambda pictures, prompts: answer, taste_folder, "nonsense")
+
+
+class Brightness:
+    """A reward that likes it bright, each person a little differently."""
+
+    name, score_range, higher_is_better, differentiable = "brightness", (0.0, 1.0), True, False
+    offsets = {None: 0.0, "u7": 1.0, "u14": 2.0}  # noqa: RUF012
+
+    def __call__(self, images, prompts=None, people=None):
+        people = people or [None] * len(images)
+        assert len(images) == len(prompts) == len(people)
+        values = [np.asarray(image).mean() / 255 for image in images]
+        return RewardScores(
+            torch.tensor([value + self.offsets[who] for value, who in zip(values, people, strict=True)])
+        )
+
+
+def test_a_reward_of_the_protocol(taste_folder):
+    class Darkness(Brightness):
+        higher_is_better = False
+
+    scorer = RewardScorer(Brightness(), taste_folder, batch_size=7)
+    assert scorer.name == "brightness"
+    plain = RewardScorer(lambda images, prompts: [np.asarray(i).mean() / 255 for i in images], taste_folder, "plain")
+    every = np.arange(48)
+    assert scorer(NOTHING, every) == pytest.approx(plain(NOTHING, every))
+    assert RewardScorer(Darkness(), taste_folder)(NOTHING, every) == pytest.approx(-plain(NOTHING, every))
+
+
+def test_a_reward_for_each_person(taste_folder):
+    alike = RewardScorer(Brightness(), taste_folder)(NOTHING, np.arange(48))
+    scorer = RewardScorer(Brightness(), taste_folder, user_ids=["u14", "u7"])
+    for user_id, offset in (("u7", 1.0), ("u14", 2.0)):
+        evidence = Evidence(taste_folder.user_ids.index(user_id), NOTHING.images, NOTHING.ratings)
+        assert scorer(evidence, np.arange(48)) == pytest.approx(alike + offset)
+    other = Evidence(taste_folder.user_ids.index("u0"), NOTHING.images, NOTHING.ratings)
+    with pytest.raises(DataError, match="not asked to score for user 'u0'"):
+        scorer(other, np.arange(48))
+    with pytest.raises(DataError, match="nobody called 'eve'"):
+        RewardScorer(Brightness(), taste_folder, user_ids=["eve"])

@@ -201,7 +201,7 @@ def test_what_the_policy_is_to_blame_for_can_cost_it(reward, renderer):
 
 
 def test_nothing_can_be_rendered(rate):
-    with pytest.raises(RewardError, match="2 of 2 pictures could not be rendered.*RuntimeError: out of paint"):
+    with pytest.raises(RewardError, match=r"2 of 2 pictures could not be rendered.*RuntimeError: out of paint"):
         rate(["a"] * 2, ["broken lake", "broken tree"])
 
 
@@ -212,7 +212,7 @@ def test_one_that_cannot_be_rendered_is_named(rate):
 
 def test_a_renderer_that_gives_too_few_pictures(reward, renderer, monkeypatch):
     monkeypatch.setattr(renderer, "render", lambda prompts, seeds: [])
-    with pytest.raises(RewardError, match="could not be rendered.*gave 0 pictures for 1 prompts"):
+    with pytest.raises(RewardError, match=r"could not be rendered.*gave 0 pictures for 1 prompts"):
         PamelaReward(reward, renderer, min_similarity=None)(["a"], ["red lake"])
 
 
