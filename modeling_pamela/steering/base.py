@@ -7,11 +7,21 @@ from typing import Protocol
 from PIL import Image
 
 
-__all__ = ["Candidate", "Proposer", "Renderer", "SteeringError"]
+__all__ = ["NO_PICTURE", "Candidate", "Proposer", "Renderer", "SteeringError", "held_back"]
+
+# Why a candidate is refused whose picture the renderer did not give.
+NO_PICTURE = "picture: the renderer held it back"
 
 
 class SteeringError(ValueError):
     """A search cannot be done as asked."""
+
+
+def held_back(prompt: str, seed: int) -> SteeringError:
+    """The error where there is no picture to begin with."""
+    return SteeringError(
+        f"There is no picture of {prompt!r} with the seed {seed}: the renderer held it back. Ask for something else, or take another seed."
+    )
 
 
 @dataclass(frozen=True)

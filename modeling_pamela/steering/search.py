@@ -15,14 +15,12 @@ import numpy as np
 from PIL import Image
 
 from ..rewards.base import Person, Reward
-from .base import Candidate, Proposer, Renderer, SteeringError
+from .base import NO_PICTURE, Candidate, Proposer, Renderer, SteeringError, held_back
 from .guards import ContentMeasure, Guards, colour_statistics, kept_content
 from .history import History, prompt_key
 
 
 __all__ = ["SearchProgress", "SearchResult", "SearchSettings", "search"]
-
-NO_PICTURE = "picture: the renderer held it back"
 
 
 @dataclass(frozen=True)
@@ -338,10 +336,7 @@ class _Run:
         unseen = [replace(asked, refused=NO_PICTURE) for asked in batch if not self.history.has_picture(asked.index)]
         batch = [candidate for candidate in batch if self.history.has_picture(candidate.index)]
         if unseen and unseen[0].round == 0:
-            raise SteeringError(
-                f"There is no picture of {self.prompt!r} with the seed {unseen[0].seed}: the renderer held it back. Ask for something else, or "
-                "take another seed."
-            )
+            raise held_back(self.prompt, unseen[0].seed)
         if not batch:
             return unseen
         images = [self.history.picture(candidate.index) for candidate in batch]
