@@ -8,6 +8,8 @@ from safetensors import SafetensorError
 
 from ..data.files import DataError
 from ..encoders_pamela import EncoderError
+from ..rewards.base import RewardError
+from ..steering.base import SteeringError
 from ..taste.profile import ProfileError
 from .bench import bench_app
 from .data import data_app
@@ -18,6 +20,7 @@ from .profile import profile_app
 from .rank import rank
 from .reproduce import reproduce
 from .score import score
+from .steer import steer
 from .train import train
 
 
@@ -30,12 +33,12 @@ class PamelaApp(typer.Typer):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().__call__(*args, **kwargs)
-        except (DataError, EncoderError, ProfileError, OSError) as error:
+        except (DataError, EncoderError, ProfileError, RewardError, SteeringError, OSError) as error:
             message = str(error)
         except SafetensorError as error:  # a full disk, where weights are written
             message = f"Weights cannot be written or read. safetensors said: {error}"
         except ModuleNotFoundError as error:
-            message = f"{error.name} is not installed. Install the extras: pip install 'modeling-pamela[data,train,metrics,embedded]'"
+            message = f"{error.name} is not installed. Install the extras: pip install 'modeling-pamela[data,train,metrics,steer,embedded]'"
         typer.secho(f"Error: {message}", fg=typer.colors.RED, err=True)
         sys.exit(1)
 
@@ -53,6 +56,7 @@ app.command()(embed)
 app.command()(train)
 app.command()(score)
 app.command()(rank)
+app.command()(steer)
 app.add_typer(profile_app, name="profile")
 app.command()(evaluate)
 app.command()(reproduce)

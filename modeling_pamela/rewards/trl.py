@@ -258,12 +258,13 @@ class PamelaReward:
     def _call_renderer(self, keys: Sequence[tuple[str, int]]) -> list[Image.Image]:
         if not keys or self.renderer is None:
             return []
-        pictures = self.renderer.render([prompt for prompt, _ in keys], [seed for _, seed in keys])
+        made = self.renderer.render([prompt for prompt, _ in keys], [seed for _, seed in keys])
+        pictures = [picture for picture in made if picture is not None]
         if len(pictures) != len(keys):
             raise RewardError(
                 f"The renderer gave {len(pictures)} pictures for {len(keys)} prompts; expected one each."
             )
-        return list(pictures)
+        return pictures
 
     def _score(self, rows: "Sequence[_Row]") -> None:
         scored = [row for row in rows if row.refused is None]

@@ -7,11 +7,21 @@ from typing import Protocol
 from PIL import Image
 
 
-__all__ = ["Candidate", "Proposer", "Renderer", "SteeringError"]
+__all__ = ["NO_PICTURE", "Candidate", "Proposer", "Renderer", "SteeringError", "held_back"]
+
+# Why a candidate is refused whose picture the renderer did not give.
+NO_PICTURE = "picture: the renderer held it back"
 
 
 class SteeringError(ValueError):
     """A search cannot be done as asked."""
+
+
+def held_back(prompt: str, seed: int) -> SteeringError:
+    """The error where there is no picture to begin with."""
+    return SteeringError(
+        f"There is no picture of {prompt!r} with the seed {seed}: the renderer held it back. Ask for something else, or take another seed."
+    )
 
 
 @dataclass(frozen=True)
@@ -70,13 +80,13 @@ class Proposer(Protocol):
 class Renderer(Protocol):
     """What makes pictures of prompts."""
 
-    def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+    def render(self, prompts: Sequence[str], seeds: Sequence[int]) -> Sequence[Image.Image | None]:
         """
         Args:
             prompts (sequence of n `str`): Prompts.
             seeds (sequence of n `int`): A picture is a function of its prompt and its seed alone.
 
         Returns:
-            `list[PIL.Image.Image]` of length n
+            Sequence of n `PIL.Image.Image`; `None` where no picture can be had of a prompt, e.g. since a safety filter held it back.
         """
         ...

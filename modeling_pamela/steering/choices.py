@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..rewards.personal import PersonalReward
 from ..taste.profile import TasteProfile
-from .base import Candidate, Proposer, Renderer, SteeringError
+from .base import Candidate, Proposer, Renderer, SteeringError, held_back
 from .history import prompt_key
 from .search import SearchSettings
 
@@ -106,13 +106,21 @@ def search_with_choices(
             texts = []
         if not texts:
             break
+        made: list[tuple[str, Image.Image]] = []
+        for start in range(0, len(texts), settings.batch_size):
+            batch = texts[start : start + settings.batch_size]
+            pictures = zip(batch, renderer.render(batch, [settings.render_seed] * len(batch)), strict=True)
+            made += [(text, picture) for text, picture in pictures if picture is not None]
+        if not made and not number:
+            raise held_back(prompt, settings.render_seed)
+        if not made:
+            break
+        texts = [text for text, _ in made]
+        images += [picture for _, picture in made]
         new = [
             Candidate(len(history) + place, number, text, best if number else None, settings.render_seed)
             for place, text in enumerate(texts)
         ]
-        for start in range(0, len(new), settings.batch_size):
-            batch = new[start : start + settings.batch_size]
-            images += renderer.render([one.prompt for one in batch], [one.seed for one in batch])
         found = reward.embed(images[len(history) :], texts)
         embeds = {name: torch.cat([embeds[name], rows]) if embeds else rows for name, rows in found.items()}
         history = _scored([*history, *new], profile, reward, embeds)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..rewards.base import Person, Reward
-from .base import Candidate, Proposer, Renderer, SteeringError
+from .base import NO_PICTURE, Candidate, Proposer, Renderer, SteeringError, held_back
 from .guards import ContentMeasure, Guards, colour_statistics, kept_content
 from .history import prompt_key
 from .search import SearchResult, SearchSettings
@@ -86,10 +86,14 @@ def best_of_seeds(
     """
     if not seeds or not people:
         raise SteeringError(f"There are {len(seeds)} seeds and {len(people)} people; expected at least one of each.")
-    images: list[Image.Image] = []
+    made: list[tuple[int, Image.Image]] = []
     for start in range(0, len(seeds), batch_size):
         batch = list(seeds[start : start + batch_size])
-        images += renderer.render([prompt] * len(batch), batch)
+        pictures = zip(batch, renderer.render([prompt] * len(batch), batch), strict=True)
+        made += [(seed, picture) for seed, picture in pictures if picture is not None]
+    if not made:
+        raise held_back(prompt, seeds[0])
+    seeds, images = [seed for seed, _ in made], [picture for _, picture in made]
     mean, std = score_for_all(images, [prompt] * len(images), list(people.values()), reward)
     return Pool(
         list(people), [prompt] * len(images), list(seeds), images, mean, std, 1 if reward.higher_is_better else -1
@@ -217,7 +221,13 @@ class _Crowd:
         for start in range(0, len(asked), settings.batch_size):
             batch = asked[start : start + settings.batch_size]
             pictures = self.renderer.render([one.prompt for one in batch], [one.seed for one in batch])
-            self.images.update(zip([one.index for one in batch], pictures, strict=True))
+            made = zip(batch, pictures, strict=True)
+            self.images.update({one.index: picture for one, picture in made if picture is not None})
+        missing = {one.index for one in asked} - self.images.keys()
+        if missing and not number:
+            raise held_back(self.prompt, settings.render_seed)
+        candidates = [replace(one, refused=NO_PICTURE) if one.index in missing else one for one in candidates]
+        asked = [one for one in asked if one.index not in missing]
         judged = self._judge(asked) if asked else {person: [] for person in self.people}
         for person, history in self.histories.items():
             seen = {one.index: one for one in judged[person]}

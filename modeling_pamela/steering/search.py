@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ..rewards.base import Person, Reward
-from .base import Candidate, Proposer, Renderer, SteeringError
+from .base import NO_PICTURE, Candidate, Proposer, Renderer, SteeringError, held_back
 from .guards import ContentMeasure, Guards, colour_statistics, kept_content
 from .history import History, prompt_key
 
@@ -244,7 +244,7 @@ class _Run:
                 ]
                 if not batch:
                     return "renders"
-            if batch[0].score is not None:
+            if _was_judged(batch[0]):
                 continue
             if number and self._seconds_are_up():
                 return "seconds"
@@ -331,7 +331,14 @@ class _Run:
                 [candidate.prompt for candidate in new], [candidate.seed for candidate in new]
             )
             for candidate, picture in zip(new, pictures, strict=True):
-                self.history.save_picture(candidate.index, picture)
+                if picture is not None:
+                    self.history.save_picture(candidate.index, picture)
+        unseen = [replace(asked, refused=NO_PICTURE) for asked in batch if not self.history.has_picture(asked.index)]
+        batch = [candidate for candidate in batch if self.history.has_picture(candidate.index)]
+        if unseen and unseen[0].round == 0:
+            raise held_back(self.prompt, unseen[0].seed)
+        if not batch:
+            return unseen
         images = [self.history.picture(candidate.index) for candidate in batch]
         told = self.guards.told(self.prompt, [candidate.prompt for candidate in batch])
         for_population = 0 if self.person is None else len(batch)
@@ -359,7 +366,7 @@ class _Run:
                 picture=None if self.history.folder is None else self.history.picture_file(candidate.index),
             )
             judged.append(self._compare(scored) if candidate.round else scored)
-        return judged
+        return [*judged, *unseen]
 
     def _compare(self, candidate: Candidate) -> Candidate:
         """With the first picture."""
@@ -372,7 +379,11 @@ class _Run:
 
 def _refused_unseen(candidate: Candidate) -> bool:
     """Whether it was refused before it was rendered."""
-    return candidate.refused is not None and candidate.score is None
+    return candidate.refused not in (None, NO_PICTURE) and candidate.score is None
+
+
+def _was_judged(candidate: Candidate) -> bool:
+    return candidate.score is not None or candidate.refused is not None
 
 
 def _seed_of(seed: int, number: int) -> int:

@@ -1,0 +1,42 @@
+"""What a search starts with where nobody says otherwise: the guards that fit a reward, and a prompt that can be steered."""
+
+from typing import Any
+
+from ..rewards.base import Reward
+from ..rewards.personal import PersonalReward
+from .base import SteeringError
+from .guards import Guards, ModelContent
+
+
+__all__ = ["MAX_PROMPT_WORDS", "check_prompt", "content_for", "guards_for"]
+
+# More than any text encoder of a text-to-image model reads; the rest would have no effect.
+MAX_PROMPT_WORDS = 512
+
+
+def check_prompt(prompt: str) -> None:
+    """
+    Raises:
+        SteeringError: The prompt is empty, or longer than text-to-image models read.
+    """
+    if not prompt.strip():
+        raise SteeringError("The prompt is empty; expected words that say what the picture should show.")
+    if (words := len(prompt.split())) > MAX_PROMPT_WORDS:
+        raise SteeringError(
+            f"The prompt has {words} words; text-to-image models read at most {MAX_PROMPT_WORDS}. Shorten it."
+        )
+
+
+def content_for(reward: Reward) -> ModelContent | None:
+    """What the guards of content measure with: the reward's own encoders, where it is a PAMELA model that has them."""
+    if isinstance(reward, PersonalReward) and reward.model.config.text_encoder is not None:
+        return ModelContent(reward.model, reward.processor)
+    return None
+
+
+def guards_for(reward: Reward, **changes: Any) -> Guards:
+    """The guards of a search; a PAMELA model that was trained without prompts is told of none."""
+    if isinstance(reward, PersonalReward):
+        config = reward.model.config
+        changes = {"scored_prompt": "own" if config.use_text and config.text_encoder else "none", **changes}
+    return Guards(**changes)
