@@ -108,7 +108,7 @@ class DifferentiableReward:
             with torch.no_grad():
                 embeds["text_embeds"] = self.model.get_text_embeds(**self.processor.tokenize(prompts))
         features = self.model(**embeds).taste_features
-        mean, std = features.new_empty(2, len(images), dtype=torch.float64, device="cpu")
+        mean, std = (torch.empty(len(images), dtype=torch.float64) for _ in range(2))
         for key, taste in tastes.items():
             rows = [row for row, person in enumerate(people) if id(person) == key]
             mean[rows], std[rows] = taste.score_features(self.model, features[rows])
