@@ -88,7 +88,9 @@ def test_the_network_changes_by_low_rank_and_learns(adapted, name):
                 changed.append(key)
                 assert torch.linalg.matrix_rank(difference, rtol=1e-4) <= RANK
     layers = {f"{key}.weight" for key, module in start.named_modules() if type(module) is torch.nn.Linear}
-    assert set(changed) == {key for key in layers if ".tokens." in key or ".fusion." in key}
+    network = {key for key in layers if ".tokens." in key or ".fusion." in key}
+    # Nothing is known of these pictures but what they show: an input of zeros moves no weight.
+    assert set(changed) == network - {"pamela.tokens.metadata.0.weight"}
     assert not any("original_module" in key or "base_layer" in key for key in diary.trained)
 
 
