@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from oasis import prepare
@@ -74,7 +75,7 @@ def only_people(folder: DataFolder, number: int, target: Path) -> DataFolder:
         chosen = np.random.default_rng(0).permutation(users)[:number]
         link_tree(folder.path, target, skip=frozenset({"ratings"}))
         shutil.copytree(folder.path / "ratings", target / "ratings")
-        kept = table.filter(pc.is_in(table["user_id"], value_set=chosen.tolist()))  # type: ignore[arg-type]
+        kept = table.filter(pc.is_in(table["user_id"], value_set=pa.array(chosen)))
         pq.write_table(kept, target / "ratings" / "train.parquet")
     return DataFolder(target)
 

@@ -3,7 +3,7 @@ A picture model that learns one person's taste by gradient: LoRA on the denoiser
 
     python examples/reward_lora.py                                     # the mechanics: everything tiny and random, on CPU, offline
     python examples/reward_lora.py --pipeline stabilityai/stable-diffusion-xl-base-1.0 --model runs/posterior --profile profiles/ann \
-        --prompts prompts.txt --steps 30 --backprop-steps 1 --size 1024 --updates 500 --batch-size 4 --device cuda --dtype bfloat16
+        --prompts prompts.txt --steps 30 --backprop-steps 1 --size 1024 --updates 500 --batch-size 4 --learning-rate 4e-4 --device cuda --dtype bfloat16
 
 The loss is `anchor * distance - reward`. The reward is what the person is expected to think of the picture, less `--caution` standard
 deviations of it. The distance is the squared difference of the adapted and the base model's predictions of every step that is trained, in
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--updates", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=3e-2, help="suits the tiny pipeline; 1e-4 to 1e-3 real ones")
     parser.add_argument("--anchor", type=float, default=0.1, help="price of the distance from the base model")
     parser.add_argument("--caution", type=float, default=0.0, help="standard deviations taken off the reward")
     parser.add_argument("--seed", type=int, default=0)

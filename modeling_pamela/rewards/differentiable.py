@@ -225,7 +225,7 @@ def _resize(pixels: Tensor, height: int, width: int, resample: int, rounding: bo
 
 def _eight_bits(pixels: Tensor) -> Tensor:
     pixels = pixels.clamp(0, 1)
-    return pixels + ((pixels * 255).round() / 255 - pixels).detach()
+    return pixels + ((pixels * 255 + 0.5).floor() / 255 - pixels).detach()
 
 
 def _center_crop(pixels: Tensor, height: int, width: int) -> Tensor:
