@@ -160,7 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.pipeline is None:
         pipeline = tiny_pipeline()
     else:
-        pipeline = DiffusionPipeline.from_pretrained(options.pipeline, torch_dtype=getattr(torch, options.dtype))
+        pipeline = DiffusionPipeline.from_pretrained(options.pipeline, dtype=getattr(torch, options.dtype))
     if options.model is None:
         model, processor = untrained_model()
     else:
