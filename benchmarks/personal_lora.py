@@ -91,7 +91,9 @@ def train_once(directory: Path, run: object) -> PamelaForPersonalizedScoring:
     return PamelaForPersonalizedScoring.from_pretrained(directory).eval()
 
 
-def adapt(base: PamelaForPersonalizedScoring, folder: DataFolder, work: Path, method: str, seed: int) -> PamelaForPersonalizedScoring:
+def adapt(
+    base: PamelaForPersonalizedScoring, folder: DataFolder, work: Path, method: str, seed: int
+) -> PamelaForPersonalizedScoring:
     """Adapted with the learning rate that validates best."""
     tried = []
     for rate in LEARNING_RATES:
@@ -108,7 +110,9 @@ def adapt(base: PamelaForPersonalizedScoring, folder: DataFolder, work: Path, me
     return max(tried, key=lambda entry: entry[0])[2]
 
 
-def methods_of(source: Path, work: Path, seed: int, category: str, number: int) -> tuple[DataFolder, dict[str, tuple[PamelaForPersonalizedScoring, int]]]:
+def methods_of(
+    source: Path, work: Path, seed: int, category: str, number: int
+) -> tuple[DataFolder, dict[str, tuple[PamelaForPersonalizedScoring, int]]]:
     """Models, with the number of the new data set in them, and what they are judged on."""
     place = work / f"lora-{seed}-{category}"
     place.mkdir(parents=True, exist_ok=True)
@@ -167,12 +171,23 @@ def main() -> None:
     ]
     rows = []
     for (number, method, k), parts in values.items():
-        flat, start = np.concatenate(parts), np.concatenate(values[number, CLOSED if method == CLOSED_JOINT else PROFILE, k])
+        flat, start = (
+            np.concatenate(parts),
+            np.concatenate(values[number, CLOSED if method == CLOSED_JOINT else PROFILE, k]),
+        )
         mean, gain = bootstrap_mean(flat, ids), paired_difference(flat, start, ids)
         is_start = method in (PROFILE, CLOSED)
         shown = "" if is_start else f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
         lines.append(f"| {number} | {method} | {k} | {mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}] | {shown} |")
-        rows.append({"people": number, "method": method, "k": k, "srocc": mean.mean, "by_cell": [float(part.mean()) for part in parts]})
+        rows.append(
+            {
+                "people": number,
+                "method": method,
+                "k": k,
+                "srocc": mean.mean,
+                "by_cell": [float(part.mean()) for part in parts],
+            }
+        )
     text = "\n".join(lines) + "\n"
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "personal_lora.md").write_text(text)

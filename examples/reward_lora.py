@@ -43,7 +43,9 @@ class RewardLora:
 
     def __init__(self, pipeline: Any, rank: int, steps: int, backprop_steps: int, size: int) -> None:
         if not 0 < backprop_steps < steps:
-            raise SystemExit(f"--backprop-steps {backprop_steps}: expected at least 1 and fewer than the {steps} steps.")
+            raise SystemExit(
+                f"--backprop-steps {backprop_steps}: expected at least 1 and fewer than the {steps} steps."
+            )
         self.pipeline, self.steps, self.backprop_steps, self.size = pipeline, steps, backprop_steps, size
         self.part = "unet" if hasattr(pipeline, "unet") else "transformer"
         self.denoiser = getattr(pipeline, self.part)
@@ -77,7 +79,9 @@ class RewardLora:
         ).images
         return images, torch.stack(self.distances).mean()
 
-    def _switch_gradients_on(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _switch_gradients_on(
+        self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Pipelines run without gradients. From here on this one does not."""
         if step + 1 >= self.steps - self.backprop_steps:
             torch.set_grad_enabled(True)
@@ -124,7 +128,9 @@ def train(
     return history
 
 
-def evaluate(lora: RewardLora, score: Callable[[Tensor, list[str]], Tensor], prompts: list[str], seed: int = 0) -> tuple[float, float]:
+def evaluate(
+    lora: RewardLora, score: Callable[[Tensor, list[str]], Tensor], prompts: list[str], seed: int = 0
+) -> tuple[float, float]:
     """Mean reward and distance of one picture a prompt, of a seed that is not trained on."""
     found = []
     for prompt in prompts:
@@ -137,18 +143,24 @@ def evaluate(lora: RewardLora, score: Callable[[Tensor, list[str]], Tensor], pro
 def main(arguments: list[str] | None = None) -> None:
     """Train, and say what it did."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pipeline", help="folder or Hub repo of a diffusers pipeline; a tiny random one where not given")
+    parser.add_argument(
+        "--pipeline", help="folder or Hub repo of a diffusers pipeline; a tiny random one where not given"
+    )
     parser.add_argument("--model", help="folder or Hub repo of a PAMELA checkpoint; an untrained one where not given")
     parser.add_argument("--profile", type=Path, help="whose taste; the population's where not given")
     parser.add_argument("--prompts", type=Path, help="text file, a prompt a line")
     parser.add_argument("--out", type=Path, default=Path("runs/reward-lora"))
     parser.add_argument("--steps", type=int, default=4, help="denoising steps")
-    parser.add_argument("--backprop-steps", type=int, default=1, help="how many of them, the last ones, are trained through")
+    parser.add_argument(
+        "--backprop-steps", type=int, default=1, help="how many of them, the last ones, are trained through"
+    )
     parser.add_argument("--size", type=int, default=64, help="height and width of the pictures")
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--updates", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--learning-rate", type=float, default=3e-2, help="suits the tiny pipeline; 1e-4 to 1e-3 real ones")
+    parser.add_argument(
+        "--learning-rate", type=float, default=3e-2, help="suits the tiny pipeline; 1e-4 to 1e-3 real ones"
+    )
     parser.add_argument("--anchor", type=float, default=0.1, help="price of the distance from the base model")
     parser.add_argument("--caution", type=float, default=0.0, help="standard deviations taken off the reward")
     parser.add_argument("--seed", type=int, default=0)
@@ -184,7 +196,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     after, distance = evaluate(lora, score, judged, options.seed)
     lora.save(options.out)
-    print(f"Reward of {len(judged)} pictures: {before:.4f} before, {after:.4f} after; distance from the base model {distance:.4f}.")
+    print(
+        f"Reward of {len(judged)} pictures: {before:.4f} before, {after:.4f} after; distance from the base model {distance:.4f}."
+    )
     print(f"Saved to {options.out}: pipeline.load_lora_weights({str(options.out)!r})")
 
 

@@ -123,7 +123,7 @@ def train(
         device=device,
         dtype=dtype and dtype.value,
         init_from=start,
-        peft=peft and peft.value,
+        peft="lora" if peft else None,
         **settings,
     )
     if save_profiles and process_index() == 0 and not isinstance(folder, JointFolder):

@@ -20,7 +20,7 @@ from .personal import PersonalReward
 __all__ = ["DifferentiableReward", "preprocess"]
 
 # Pillow's filters that torch has too: both as convolutions that widen when a picture shrinks.
-MODES = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
+MODES: dict[int, str] = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
 # Rounding may carry pixels this far over the ends of their range.
 TOLERANCE = 1e-2
 
@@ -136,7 +136,9 @@ def check_pixels(images: Tensor) -> None:
         )
     finite = images.detach().isfinite().flatten(1).all(1)
     if not finite.all():
-        raise RewardError(f"Picture number {int((~finite).nonzero()[0]) + 1} has pixels that are not finite (NaN or infinite).")
+        raise RewardError(
+            f"Picture number {int((~finite).nonzero()[0]) + 1} has pixels that are not finite (NaN or infinite)."
+        )
     low, high = (float(end) for end in images.detach().aminmax())
     if low < -TOLERANCE or high > 1 + TOLERANCE:
         raise RewardError(

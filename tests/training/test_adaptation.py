@@ -24,7 +24,10 @@ RECIPE_NAMES = ["posterior-mlp", "token"]
 
 def run(folder, config, output_dir, epochs, **options):
     settings = RECIPES[recipe_of(config)].training(
-        num_epochs=epochs, learning_rate=5e-3, batch_size=8 if config.user_conditioning == "posterior" else 64, warmup_steps=2
+        num_epochs=epochs,
+        learning_rate=5e-3,
+        batch_size=8 if config.user_conditioning == "posterior" else 64,
+        warmup_steps=2,
     )
     return train(folder, config, output_dir, device="cpu", seed=3, **settings, **options)
 
