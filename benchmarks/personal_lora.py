@@ -27,7 +27,6 @@ from modeling_pamela import PamelaForPersonalizedScoring
 from modeling_pamela.data.embed import read_embeddings
 from modeling_pamela.data.files import link_tree
 from modeling_pamela.data.folder import DataFolder
-from modeling_pamela.data.joint import JointFolder
 from modeling_pamela.data.splits import SplitOptions, split_folder
 from modeling_pamela.evaluation.bootstrap import bootstrap_mean, paired_difference
 from modeling_pamela.evaluation.protocol import Scores, evaluate_scorer, unseen_cases
@@ -42,7 +41,7 @@ CONTEXTS = (0, 5, 15)
 LEARNING_RATES = (3e-4, 1e-3)
 
 PROFILE, LORA, ALL_WEIGHTS = "profile alone", "LoRA", "all weights"
-CLOSED, CLOSED_JOINT = "closed form, profile alone", "closed form, home + new"
+CLOSED = "closed form, profile alone"
 
 
 def restrict(source: Path, target: Path, category: str, is_new: bool, seed: int) -> DataFolder:
@@ -80,14 +79,14 @@ def only_people(folder: DataFolder, number: int, target: Path) -> DataFolder:
     return DataFolder(target)
 
 
-def judge(model: PamelaForPersonalizedScoring, folder: DataFolder, part: str, k: int, data_set: int = 0) -> Scores:
-    scorer = PosteriorScorer(model, read_embeddings(folder, model.config), data_set=data_set)
+def judge(model: PamelaForPersonalizedScoring, folder: DataFolder, part: str, k: int) -> Scores:
+    scorer = PosteriorScorer(model, read_embeddings(folder, model.config))
     return evaluate_scorer(scorer, unseen_cases(folder, f"{part}_unseen"), k)
 
 
-def train_once(directory: Path, run: object) -> PamelaForPersonalizedScoring:
+def train_at_home(folder: DataFolder, recipe: str, directory: Path) -> PamelaForPersonalizedScoring:
     if not (directory / "model.safetensors").exists():
-        run()  # type: ignore[operator]
+        train_recipe(folder, recipe, directory, device="cpu")
     return PamelaForPersonalizedScoring.from_pretrained(directory).eval()
 
 
@@ -98,22 +97,21 @@ def adapt(
     tried = []
     for rate in LEARNING_RATES:
         directory = work / f"{method} {rate}"
-        config, peft = start_config(base, folder), "lora" if method == LORA else None
-        settings = RECIPES["posterior-mlp"].training(learning_rate=rate, patience=8)
-        model = train_once(
-            directory,
-            lambda: train(
+        if not (directory / "model.safetensors").exists():
+            settings = RECIPES["posterior-mlp"].training(learning_rate=rate, patience=8)
+            config, peft = start_config(base, folder), "lora" if method == LORA else None
+            train(
                 folder, config, directory, seed=seed, device="cpu", resume=True, init_from=base, peft=peft, **settings
-            ),
-        )
+            )
+        model = PamelaForPersonalizedScoring.from_pretrained(directory).eval()
         tried.append((judge(model, folder, "val", VALIDATION_CONTEXT).srocc.mean(), rate, model))
     return max(tried, key=lambda entry: entry[0])[2]
 
 
 def methods_of(
     source: Path, work: Path, seed: int, category: str, number: int
-) -> tuple[DataFolder, dict[str, tuple[PamelaForPersonalizedScoring, int]]]:
-    """Models, with the number of the new data set in them, and what they are judged on."""
+) -> tuple[DataFolder, dict[str, PamelaForPersonalizedScoring]]:
+    """The new data set, and the models that are judged on it."""
     place = work / f"lora-{seed}-{category}"
     place.mkdir(parents=True, exist_ok=True)
     home = restrict(source, place / "home", category, False, seed)
@@ -122,17 +120,10 @@ def methods_of(
     held_out = np.unique(new.ratings("test_unseen", "test_context").user)
     if np.isin(held_out, home.ratings("train").user).any():
         raise RuntimeError("A test person of the new category is a training person at home.")
-
-    base = train_once(place / "base", lambda: train_recipe(home, "posterior-mlp", place / "base", device="cpu"))
-    closed = train_once(place / "closed", lambda: train_recipe(home, "posterior", place / "closed", device="cpu"))
-    joint = place / f"joint {number}"
-    found = {PROFILE: (base, 0), CLOSED: (closed, 0)}
+    base = train_at_home(home, "posterior-mlp", place / "base")
+    found = {PROFILE: base, CLOSED: train_at_home(home, "posterior", place / "closed")}
     for method in (LORA, ALL_WEIGHTS):
-        found[method] = adapt(base, trained_on, place / f"adapted-{number}", method, seed), 0
-    found[CLOSED_JOINT] = (
-        train_once(joint, lambda: train_recipe(JointFolder([home, trained_on]), "posterior", joint, device="cpu")),
-        1,
-    )
+        found[method] = adapt(base, trained_on, place / f"adapted-{number}", method, seed)
     return new, found
 
 
@@ -154,9 +145,9 @@ def main() -> None:
         for category in arguments.categories:
             for number in arguments.people:
                 new, found = methods_of(arguments.work / "oasis", arguments.work, seed, category, number)
-                for method, (model, data_set) in found.items():
+                for method, model in found.items():
                     for k in CONTEXTS:
-                        scores = judge(model, new, "test", k, data_set)
+                        scores = judge(model, new, "test", k)
                         values.setdefault((number, method, k), []).append(scores.srocc)
                 print(f"split {seed}, {category}, {number} people: done", file=sys.stderr, flush=True)
             people.append(scores.users)
@@ -166,18 +157,14 @@ def main() -> None:
         "",
         "User SROCC of test people on new pictures of the new category, people of all splits and categories together; intervals redraw people.",
         "",
-        "| training people of the category | method | k | user SROCC [95 %] | gain on the same profile alone [95 %] |",
+        "| training people of the category | method | k | user SROCC [95 %] | gain on the profile alone [95 %] |",
         "|---|---|---|---|---|",
     ]
     rows = []
     for (number, method, k), parts in values.items():
-        flat, start = (
-            np.concatenate(parts),
-            np.concatenate(values[number, CLOSED if method == CLOSED_JOINT else PROFILE, k]),
-        )
+        flat, start = np.concatenate(parts), np.concatenate(values[number, PROFILE, k])
         mean, gain = bootstrap_mean(flat, ids), paired_difference(flat, start, ids)
-        is_start = method in (PROFILE, CLOSED)
-        shown = "" if is_start else f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+        shown = "" if method == PROFILE else f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
         lines.append(f"| {number} | {method} | {k} | {mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}] | {shown} |")
         rows.append(
             {

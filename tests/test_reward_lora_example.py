@@ -58,12 +58,14 @@ def test_gradients_reach_the_lora_of_any_pipeline_through_its_last_steps(example
     assert torch.is_grad_enabled()
     assert images.shape == (2, 3, SIZE, SIZE)
     # Guidance takes a second prediction a step in some.
-    assert len(lora.distances) in (1, 2) and distance.item() == pytest.approx(0.0, abs=1e-9)
+    assert len(lora.distances) in (1, 2)
+    assert distance.item() == pytest.approx(0.0, abs=1e-9)
     score(images, PROMPTS).sum().backward()
     # What is multiplied by zeros at first has no gradient yet.
     assert any(weights.grad is not None and weights.grad.any() for weights in lora.parameters)
     frozen = [weights for weights in lora.denoiser.parameters() if not weights.requires_grad]
-    assert len(lora.parameters) < len(frozen) and all(weights.grad is None for weights in frozen)
+    assert len(lora.parameters) < len(frozen)
+    assert all(weights.grad is None for weights in frozen)
     images, _ = lora.render(PROMPTS, seed=0)
     assert not images.detach().equal(lora.render(PROMPTS, seed=1)[0])
 
@@ -132,7 +134,8 @@ def test_a_real_pipeline_by_flags_alone(example, checkpoint, tmp_path, capsys):
     flags |= {"dtype": "bfloat16", "caution": 0.5}
     example.main([text for name, value in flags.items() for text in (f"--{name}", str(value))])
     said = capsys.readouterr().out
-    assert "Reward of 2 pictures" in said and "distance from the base model" in said
+    assert "Reward of 2 pictures" in said
+    assert "distance from the base model" in said
     assert (tmp_path / "lora" / "pytorch_lora_weights.safetensors").is_file()
 
 

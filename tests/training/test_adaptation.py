@@ -1,6 +1,5 @@
 """A trained model for a new community: what LoRA trains, what it leaves alone, and what is saved."""
 
-import numpy as np
 import pytest
 import torch
 from peft import PeftModel
