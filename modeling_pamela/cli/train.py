@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .checkpoint import PrecisionName
+from .checkpoint import PrecisionName, load_checkpoint
 
 
 if TYPE_CHECKING:
@@ -22,17 +22,31 @@ class RecipeName(StrEnum):
     token = "token"
 
 
+class AdapterName(StrEnum):
+    """What of a model that training starts from is adapted."""
+
+    lora = "lora"
+
+
 def train(
     dataset: Annotated[
         list[Path], typer.Argument(help="Data folders, split and embedded; several are trained on jointly.")
     ],
     output_dir: Annotated[Path, typer.Option(help="Where the checkpoint goes.")],
     recipe: Annotated[
-        RecipeName,
+        RecipeName | None,
         typer.Option(
-            help="posterior, solved in closed form; posterior-mlp, trained in steps; paper, its token model and settings; token, that model with settings tuned on validation."
+            help="posterior (default), solved in closed form; posterior-mlp, trained in steps; paper, its token model and settings; token, that model with settings tuned on validation."
         ),
-    ] = RecipeName.posterior,
+    ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Start from this checkpoint, of the recipe posterior-mlp or token."),
+    ] = None,
+    peft: Annotated[
+        AdapterName | None,
+        typer.Option(help="With --init-from: adapt its network by LoRA instead of training all of its weights."),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(metavar="W1,W2,…", help="What a rating of each data set counts for; 1 by default."),
@@ -70,6 +84,7 @@ def train(
 
     from ..data.joint import JointFolder, open_data
     from ..data.processes import process_index
+    from ..training.adaptation import recipe_of, start_config
     from ..training.recipes import RECIPES
     from ..training.trainer import save_training_profiles, validate
     from ..training.trainer import train as run_training
@@ -77,12 +92,22 @@ def train(
     folder = open_data(dataset, _numbers(weights, len(dataset)))
     if save_profiles and isinstance(folder, JointFolder):
         raise typer.BadParameter("--save-profiles: a profile is of one data set; train on one to save its people's.")
-    chosen = RECIPES[recipe.value]
-    fields = {"rating_scale": list(folder.rating_scale), **dict(parse_setting(text) for text in set_ or [])}
-    try:
-        config = chosen.config(**fields)
-    except StrictDataclassError as error:
-        raise typer.BadParameter(f"--set: {' '.join(str(error).split())}") from error
+    if peft is not None and init_from is None:
+        raise typer.BadParameter("--peft adapts a trained model; name it with --init-from.")
+    start = None
+    if init_from is not None:
+        if recipe is not None or set_:
+            raise typer.BadParameter("--init-from: the model says what it is; leave --recipe and --set out.")
+        start = load_checkpoint(init_from)
+        config = start_config(start, folder)
+        chosen = RECIPES[recipe_of(config)]
+    else:
+        chosen = RECIPES[(recipe or RecipeName.posterior).value]
+        fields = {"rating_scale": list(folder.rating_scale), **dict(parse_setting(text) for text in set_ or [])}
+        try:
+            config = chosen.config(**fields)
+        except StrictDataclassError as error:
+            raise typer.BadParameter(f"--set: {' '.join(str(error).split())}") from error
     _check(config, save_profiles, [epochs, learning_rate, batch_size, patience])
     if dtype == PrecisionName.float16 and (device == "cpu" or not torch.cuda.is_available()):
         raise typer.BadParameter("--dtype float16 needs an accelerator to be trained in; bfloat16 does not.")
@@ -90,7 +115,16 @@ def train(
         num_epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, patience=patience
     )
     model = run_training(
-        folder, config, output_dir, seed=seed, resume=resume, device=device, dtype=dtype and dtype.value, **settings
+        folder,
+        config,
+        output_dir,
+        seed=seed,
+        resume=resume,
+        device=device,
+        dtype=dtype and dtype.value,
+        init_from=start,
+        peft="lora" if peft else None,
+        **settings,
     )
     if save_profiles and process_index() == 0 and not isinstance(folder, JointFolder):
         save_training_profiles(model, folder, output_dir / "profiles")

@@ -3,9 +3,10 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from ..evaluation.scorers import PosteriorScorer, TokenScorer
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..processing_pamela import PamelaProcessor
 from ..taste.profile import TasteProfile, profile_folder_name
+from .adaptation import add_lora, copy_start, module_calls
 from .closed_form import fit_closed_form
 from .collators import PamelaCollator, RatingDataset, UserDataset
 from .noise import fit_noise
@@ -36,6 +38,7 @@ __all__ = ["USERS_FILE", "PamelaTrainer", "make_model", "save_training_profiles"
 
 # Names of a token model's training people, in the order of its user table.
 USERS_FILE = "users.json"
+ADAPTER_FOLDER = "adapter"
 
 # Kernel features cost memory and time in the square of their landmarks.
 MAX_LANDMARKS = 1024
@@ -205,6 +208,8 @@ def train(
     device: str | None = None,
     dtype: str | None = None,
     callbacks: list[TrainerCallback] | None = None,
+    init_from: PamelaForPersonalizedScoring | None = None,
+    peft: Literal["lora"] | None = None,
 ) -> PamelaForPersonalizedScoring:
     """
     Train a model on the `train` split.
@@ -227,6 +232,10 @@ def train(
         dtype (`"bfloat16"` or `"float16"`, *optional*): Precision of the network in the forward and backward pass (autocast); weights
             and algebra stay in full precision, and so does all of the closed form. `"float16"` needs an accelerator.
         callbacks (`list`, *optional*): Further trainer callbacks.
+        init_from ([`PamelaForPersonalizedScoring`], *optional*): A model to start from instead of a fresh one; `config` is then its
+            [`~modeling_pamela.training.adaptation.start_config`].
+        peft (`"lora"`, *optional*): Train adapters of low rank on its network instead of all weights. They are merged into the checkpoint,
+            and saved in the format of peft in its folder `adapter`.
 
     Returns:
         [`PamelaForPersonalizedScoring`]: The best epoch's model, as saved.
@@ -249,7 +258,15 @@ def train(
         )
     ratings = _bind_data_sets(config, folder)
     embeddings = read_embeddings(folder, config)
-    model = make_model(config, ratings, embeddings, seed)
+    adapter = None
+    if init_from is None:
+        model = make_model(config, ratings, embeddings, seed)
+    else:
+        set_seed(seed)
+        if config.user_conditioning == "token":
+            config.num_users = len(np.unique(ratings.user))
+        model = copy_start(init_from, config)
+        adapter = add_lora(model, init_from) if peft == "lora" else None
     if config.fusion == "kernel":
         wanted = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model.to(torch.device(local_device(wanted)))  # type: ignore[arg-type]
@@ -281,10 +298,15 @@ def train(
             bf16=dtype == "bfloat16",
             fp16=dtype == "float16",
         )
-        _run_trainer(model, arguments, folder, ratings, embeddings, patience, resume, callbacks or [])
+        with module_calls() if adapter is not None else nullcontext():
+            _run_trainer(model, arguments, folder, ratings, embeddings, patience, resume, callbacks or [])
     model.eval()
     if config.user_conditioning == "posterior":
         fit_noise(model, folder, ratings, embeddings, seed)
+    if adapter is not None and process_index() == 0:
+        adapter.save_pretrained(str(output_dir / ADAPTER_FOLDER))
+    if adapter is not None:
+        model = cast(PamelaForPersonalizedScoring, adapter.merge_and_unload())
     if process_index() == 0:
         _save(model, folder, ratings, output_dir)
     barrier(device)
