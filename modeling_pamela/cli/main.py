@@ -16,6 +16,7 @@ from .embed import embed
 from .evaluate import evaluate
 from .profile import profile_app
 from .rank import rank
+from .rate import rate
 from .reproduce import reproduce
 from .score import score
 from .train import train
@@ -53,6 +54,7 @@ app.command()(embed)
 app.command()(train)
 app.command()(score)
 app.command()(rank)
+app.command()(rate)
 app.add_typer(profile_app, name="profile")
 app.command()(evaluate)
 app.command()(reproduce)

@@ -1,0 +1,54 @@
+"""`pamela rate`"""
+
+import shlex
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def rate(
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures, read recursively. Nothing is written there.")],
+    model: Annotated[str, typer.Option(help="A posterior checkpoint: a folder or a Hub repo.")] = "pamela-small",
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for your answers, your profile and the ranking. They are personal data."),
+    ] = Path("my-taste"),
+    n: Annotated[int, typer.Option("-n", min=1, help="Ratings after which the folder is ranked.")] = 15,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Of 127.0.0.1; by default the first free one from 7860."),
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """
+    Rate pictures of a folder in the browser, and have the folder ranked by your taste. The page is seen by this machine alone. Every answer is
+    saved before the next picture comes: run it again to go on where you stopped.
+    """
+    from transformers import AutoProcessor
+
+    from ..studio.answers import Answers
+    from ..studio.library import Library
+    from ..studio.rate import RatingPage, serve
+    from ..studio.session import RatingSession
+    from .checkpoint import load_checkpoint
+
+    scorer = load_checkpoint(model)
+    library = Library(folder, out / "embeddings.sqlite", scorer.encoder("image"), AutoProcessor.from_pretrained(model))
+    answers = Answers(out / "answers.sqlite")
+    session = RatingSession(library, answers, scorer, n)
+    command = shlex.join(["pamela", "rank", str(folder), "--model", model, "--profile", str(out)])
+    library.start()
+    try:
+        address = serve(RatingPage(session, out, command), port, browser)
+        typer.echo(f"Rate {len(library.files)} pictures at {address} (to stop, press Ctrl+C here)")
+        while True:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        progress = session.progress()
+        typer.echo(f"\n{progress.rated} of {progress.wanted} rated. All answers are in {answers.path}.")
+        typer.echo(command if session.finished else "Run the same command again to go on.")
+    finally:
+        library.close()
+        answers.close()
