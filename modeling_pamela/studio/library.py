@@ -97,8 +97,7 @@ class Library:
         """A file of every picture that can be used, in the order of `files`."""
         found: dict[str, Path] = {}
         for file, picture in list(self.encoded.items()):
-            if file not in self.set_aside:
-                found.setdefault(picture, file)
+            found.setdefault(picture, file)
         return found
 
     def name(self, file: Path) -> str:

@@ -3,7 +3,7 @@
 import base64
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..data.files import DataError
 from ..evaluation.contact_sheet import Card, Section, write_contact_sheet
-from ..taste.profile import ProfileError
+from ..taste.profile import ProfileError, RankedPicture
 from .answers import HIGHEST, LOWEST
 from .session import MAX_POOL, Question, RatingSession
 
@@ -26,8 +26,10 @@ __all__ = ["RatingPage", "serve"]
 HOST = "127.0.0.1"
 # Of a picture as it is shown: sharp on a large screen, quick to send.
 _SHOWN = (1600, 1600)
+# Of one in the ranking.
+_CARD = (480, 480)
 # Pictures on the page of the ranking: the best, and where there are more, the last.
-_BEST, _LAST = 24, 8
+_BEST, _LAST = 20, 10
 _MORE = 5
 
 _FILES = Path(__file__).parent / "page"
@@ -59,13 +61,12 @@ class RatingPage:
             "rated": progress.rated,
             "skipped": progress.skipped,
             "wanted": progress.wanted,
+            "left": progress.left,
             "encoded": progress.encoded,
             "files": progress.files,
             "finished": session.finished,
             "pool": MAX_POOL,
-            "set_aside": sorted(
-                f"{session.library.name(file)}: {reason}" for file, reason in list(session.library.set_aside.items())
-            ),
+            "set_aside": session.set_aside(),
         }
         if question is not None:
             view |= {
@@ -102,28 +103,23 @@ class RatingPage:
             person.save_pretrained(self.out)
             rated = dict(zip(person.evidence.rating_ids, person.evidence.ratings.tolist(), strict=True))
 
-            def cards(pictures: list) -> list[Card]:
-                return [
-                    Card(
-                        session.library.folder / name,
-                        name,
-                        mean,
-                        std,
-                        f"rated {LOWEST + (HIGHEST - LOWEST) * rated[name]:.3g}" if name in rated else None,
-                    )
-                    for name, mean, std in pictures
-                ]
+            def cards(pictures: list[RankedPicture]) -> Iterator[Card]:
+                for name, mean, std in pictures:
+                    if image := session.open(session.library.folder / name):
+                        image.thumbnail(_CARD)
+                        given = f"rated {LOWEST + (HIGHEST - LOWEST) * rated[name]:.3g}" if name in rated else None
+                        yield Card(image, name, mean, std, given)
 
             best, last = ranking[:_BEST], ranking[_BEST:][-_LAST:]
             known = f"{person.num_ratings} rating{'' if person.num_ratings == 1 else 's'}"
             text = (
                 f"The best {len(best)} of {len(ranking)}. " if last else ""
-            ) + f"Scores are expected ratings from {known}: 0 is bad, 1 excellent; ± is how unsure the model is."
+            ) + f"Scores are what {known} lead to expect: 0 is bad, 1 excellent; ± is how unsure the model is."
             if not person.num_ratings:
                 text = "Nothing was rated, so this is how people like these pictures on average."
-            sections = [Section("Best first", text, cards(best))]
+            sections = [Section("Best first", text, [*cards(best)])]
             if last:
-                sections.append(Section("At the end", f"The last {len(last)}.", cards(last)))
+                sections.append(Section("At the end", f"The last {len(last)}.", [*cards(last)]))
             page = write_contact_sheet(self.out / "ranking.html", "Your pictures, ranked for you", sections)
             self._ranked = answers, page.read_text(encoding="utf-8")
         return self._ranked[1]
@@ -192,7 +188,7 @@ def serve(page: RatingPage, port: int | None = None, open_browser: bool = True) 
             quiet=True,
             ssr_mode=False,
             footer_links=[],
-            css_paths=_FILES / "rate.css",
+            head=f"<style>{(_FILES / 'rate.css').read_text(encoding='utf-8')}</style>",
             # Names of fonts that are there; Gradio's own theme would ask a font server.
             theme=Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
             app_kwargs={"middleware": [Middleware(_OwnPageOnly)]},

@@ -21,7 +21,7 @@ __all__ = ["MAX_POOL", "Progress", "Question", "RatingSession"]
 # What to ask is chosen from so many pictures, drawn at random where there are more. It takes 0.2 s.
 MAX_POOL = 1000
 # The first question waits for so many, not for all: it would be chosen badly among few.
-_FIRST_POOL = 64
+_FIRST_POOL = 32
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,14 @@ class Progress:
     Attributes:
         rated, skipped (`int`): Answers that stand.
         wanted (`int`): Ratings after which the folder is ranked; never more than there are pictures to rate.
+        left (`int`): Pictures that were not answered.
         encoded, files (`int`): Picture files that were encoded or set aside, of all.
     """
 
     rated: int
     skipped: int
     wanted: int
+    left: int
     encoded: int
     files: int
 
@@ -83,13 +85,15 @@ class RatingSession:
         """How far it is."""
         answers, library = self.answers.standing(), self.library
         rated = sum(answer.rating is not None for answer in answers)
-        left = len(library.files) - len(library.set_aside) - len({answer.picture for answer in answers})
-        if library.complete:
-            left = len(library.pictures().keys() - {answer.picture for answer in answers})
+        pictures = library.pictures()
+        # What is not encoded yet may turn out to be a picture that is there twice.
+        left = len(pictures.keys() - {answer.picture for answer in answers})
+        left += len(library.files) - len(library.set_aside) - len(library.encoded)
         return Progress(
             rated,
             len(answers) - rated,
-            max(rated, min(self._wanted, rated + max(left, 0))),
+            max(rated, min(self._wanted, rated + left)),
+            left,
             len(library.encoded) + len(library.set_aside),
             len(library.files),
         )
@@ -113,7 +117,7 @@ class RatingSession:
                 best = self.profile().suggest_next(
                     self.model, 1, targets={"image_embeds": pool}, image_embeds=self.library.embeddings(left)
                 )
-                if question := self._open(left[int(best)]):
+                if question := self._question(left[int(best)]):
                     return question
             return None
 
@@ -136,14 +140,14 @@ class RatingSession:
     def undo(self) -> Question | None:
         """Take the last answer back, and ask again; `None` where nothing was answered, or that picture is gone."""
         last = self.answers.undo()
-        return self._open(last.picture) if last is not None else None
+        return self._question(last.picture) if last is not None else None
 
     def more(self, number: int) -> None:
         """Ask for further ratings before the folder is ranked again."""
         self._wanted = self.progress().rated + number
 
     def profile(self) -> TasteProfile:
-        """The person's taste, from the ratings that stand; those of [`unusable`] left out."""
+        """The person's taste, from the ratings that stand; without those of [`set_aside`]."""
         known = self.library.pictures()
         rated = [
             (answer.rating, embedding, self._name(answer, known))
@@ -157,38 +161,42 @@ class RatingSession:
             self.model, torch.tensor(ratings), image_ids=names, image_embeds=torch.stack(embeddings)
         )
 
-    def unusable(self) -> list[str]:
-        """Names of rated pictures that are gone and were never seen by this model's encoder; their ratings are kept."""
-        return [
-            answer.name
+    def set_aside(self) -> list[str]:
+        """Pictures that cannot be used, and ratings of pictures that are gone and that this model's encoder never saw, with the reason."""
+        files = [f"{self.library.name(file)}: {reason}" for file, reason in list(self.library.set_aside.items())]
+        gone = [
+            f"{answer.name}: gone, and never seen by this model; what you said of it is kept, but not used"
             for answer in self.answers.standing()
-            if answer.rating is not None and self.library.complete and self.library.embedding(answer.picture) is None
+            if self.library.complete and answer.rating is not None and self.library.embedding(answer.picture) is None
         ]
+        return sorted(files) + gone
 
     def ranking(self) -> list[RankedPicture]:
         """All pictures that can be used, best first for the person; `image_id` is the path below the folder."""
         files = list(self.library.encoded.items())
-        usable = [(file, picture) for file, picture in files if file not in self.library.set_aside]
-        if not usable:
-            raise DataError("None of the pictures can be read.")
-        embeds = self.library.embeddings([picture for _, picture in usable])
-        names = [self.library.name(file) for file, _ in usable]
+        if not files:
+            raise DataError(f"None of the {len(self.library.files)} pictures can be read.")
+        embeds = self.library.embeddings([picture for _, picture in files])
+        names = [self.library.name(file) for file, _ in files]
         return self.profile().rank(self.model, image_ids=names, image_embeds=embeds)
 
     def _name(self, answer: Answer, known: dict[str, Path]) -> str:
         return self.library.name(known[answer.picture]) if answer.picture in known else answer.name
 
-    def _open(self, picture: str) -> Question | None:
-        """The picture, read anew; set aside where that fails, or where another has taken its place."""
-        file = self.library.pictures().get(picture)
-        if file is None:
-            return None
+    def open(self, file: Path) -> Image.Image | None:
+        """One of the pictures, read anew; set aside, and `None`, where that fails or another has taken its place."""
+        picture = self.library.encoded.get(file)
         try:
             content = self.library.read(file)
             if hashlib.sha256(content).hexdigest() != picture:
-                raise ImageError(self.library.name(file), "changed since it was encoded; start again to see it anew")
-            return Question(picture, self.library.name(file), open_image(content))
+                raise ImageError(str(file), "changed since it was encoded; start again to see it anew")
+            return open_image(content)
         except ImageError as error:
             self.library.set_aside[file] = error.reason
             self.library.encoded.pop(file, None)
             return None
+
+    def _question(self, picture: str) -> Question | None:
+        file = self.library.pictures().get(picture)
+        image = None if file is None else self.open(file)
+        return None if file is None or image is None else Question(picture, self.library.name(file), image)

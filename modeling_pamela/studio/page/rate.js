@@ -17,7 +17,12 @@ ANCHORS.forEach((name, at) => {
 function set(value) {
   if (busy || !picture) return;
   slider.value = Math.min(5, Math.max(1, value));
+  touched();
+}
+
+function touched() {
   slider.classList.remove('unset');
+  note.textContent = '';
   marked();
 }
 
@@ -61,6 +66,7 @@ function show(view) {
   $('.wait .detail').textContent = `${view.encoded} of ${view.files}`;
   aside(view.set_aside);
   for (const undo of element.querySelectorAll('.undo')) undo.disabled = !(view.rated + view.skipped);
+  $('.more').disabled = !view.left;
   picture = view.stage === 'ask' ? view.picture : null;
   if (view.stage === 'ask') {
     $('.picture').src = view.src;
@@ -96,15 +102,21 @@ function save() {
 const skip = () => step(server.give_answer, { picture, rating: null });
 const undo = () => step(server.take_back, null);
 
-slider.addEventListener('input', () => { slider.classList.remove('unset'); marked(); });
-slider.addEventListener('pointerdown', () => { slider.classList.remove('unset'); requestAnimationFrame(marked); });
+slider.addEventListener('input', touched);
+// A click on the very middle, where the hidden handle stands, is an answer, too.
+slider.addEventListener('pointerup', touched);
 $('.save').addEventListener('click', save);
 $('.skip').addEventListener('click', skip);
 $('.more').addEventListener('click', () => step(server.ask_more, null));
 for (const button of element.querySelectorAll('.undo')) button.addEventListener('click', undo);
-$('iframe').addEventListener('load', (event) => {
-  event.target.style.height = `${event.target.contentDocument.documentElement.scrollHeight}px`;
-});
+
+function fit() {
+  const sheet = $('iframe');
+  sheet.style.height = '0';
+  sheet.style.height = `${sheet.contentDocument.documentElement.scrollHeight}px`;
+}
+$('iframe').addEventListener('load', fit);
+window.addEventListener('resize', fit);
 
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
