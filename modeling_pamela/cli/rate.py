@@ -10,7 +10,9 @@ import typer
 
 def rate(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures, read recursively. Nothing is written there.")],
-    model: Annotated[str, typer.Option(help="A posterior checkpoint: a folder or a Hub repo.")] = "pamela-small",
+    model: Annotated[
+        str, typer.Option(help="A posterior checkpoint: a folder, a model of the package, or a Hub repo.")
+    ] = "pamela-small",
     out: Annotated[
         Path,
         typer.Option(help="Folder for your answers, your profile and the ranking. They are personal data."),
@@ -26,22 +28,20 @@ def rate(
     Rate pictures of a folder in the browser, and have the folder ranked by your taste. The page is seen by this machine alone. Every answer is
     saved before the next picture comes: run it again to go on where you stopped.
     """
-    from transformers import AutoProcessor
-
     from ..studio.answers import Answers
     from ..studio.library import Library
     from ..studio.rate import RatingPage, serve
     from ..studio.session import RatingSession
-    from .checkpoint import load_checkpoint
+    from .checkpoint import load_checkpoint, load_processor
 
     scorer = load_checkpoint(model)
-    library = Library(folder, out / "embeddings.sqlite", scorer.encoder("image"), AutoProcessor.from_pretrained(model))
+    library = Library(folder, out / "embeddings.sqlite", scorer.encoder("image"), load_processor(model))
     answers = Answers(out / "answers.sqlite")
     session = RatingSession(library, answers, scorer, n)
     command = shlex.join(["pamela", "rank", str(folder), "--model", model, "--profile", str(out)])
     library.start()
     try:
-        address = serve(RatingPage(session, out, command), port, browser)
+        _, address = serve(RatingPage(session, out, command), port, browser)
         typer.echo(f"Rate {len(library.files)} pictures at {address} (to stop, press Ctrl+C here)")
         while True:
             time.sleep(1)

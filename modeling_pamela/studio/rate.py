@@ -159,7 +159,7 @@ class RatingPage:
         return blocks
 
 
-def serve(page: RatingPage, port: int | None = None, open_browser: bool = True) -> str:
+def serve(page: RatingPage, port: int | None = None, open_browser: bool = True) -> "tuple[Blocks, str]":
     """
     Serve the page at 127.0.0.1, in a thread.
 
@@ -169,7 +169,7 @@ def serve(page: RatingPage, port: int | None = None, open_browser: bool = True) 
         open_browser (`bool`): Whether to open it in the person's browser.
 
     Returns:
-        `str`: Its address.
+        `(gradio.Blocks, str)`: What to close in the end, and the address.
 
     Raises:
         DataError: The port is in use.
@@ -197,7 +197,7 @@ def serve(page: RatingPage, port: int | None = None, open_browser: bool = True) 
         if port is None:
             raise
         raise DataError(f"Port {port} of {HOST} is in use. Name another with --port, or none.") from error
-    return address
+    return blocks, address
 
 
 class _OwnPageOnly:
