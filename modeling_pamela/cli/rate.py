@@ -1,7 +1,8 @@
 """`pamela rate`"""
 
 import shlex
-import time
+import threading
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -39,16 +40,12 @@ def rate(
     answers = Answers(out / "answers.sqlite")
     session = RatingSession(library, answers, scorer, n)
     command = shlex.join(["pamela", "rank", str(folder), "--model", model, "--profile", str(out)])
-    library.start()
-    try:
-        _, address = serve(RatingPage(session, out, command), port, browser)
+    with closing(answers), closing(library):
+        library.start()
+        blocks, address = serve(RatingPage(session, out, command), port, browser)
         typer.echo(f"Rate {len(library.files)} pictures at {address} (to stop, press Ctrl+C here)")
-        while True:
-            time.sleep(1)
-    except KeyboardInterrupt:
+        with closing(blocks), suppress(KeyboardInterrupt):
+            threading.Event().wait()
         progress = session.progress()
         typer.echo(f"\n{progress.rated} of {progress.wanted} rated. All answers are in {answers.path}.")
         typer.echo(command if session.finished else "Run the same command again to go on.")
-    finally:
-        library.close()
-        answers.close()

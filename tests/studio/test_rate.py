@@ -1,18 +1,20 @@
 """The page: what it is told, who may ask, and a person's way through it in a real browser."""
 
+import contextlib
 import os
-import re
 import shutil
 import signal
-import subprocess
-import sys
+import socket
+import threading
+import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from modeling_pamela import TasteProfile
+from modeling_pamela.cli import app
 from modeling_pamela.data.files import DataError
 from modeling_pamela.studio.answers import Answers
 from modeling_pamela.studio.library import Library
@@ -20,22 +22,31 @@ from modeling_pamela.studio.rate import RatingPage, serve
 from modeling_pamela.studio.session import RatingSession
 
 
-gradio = pytest.importorskip("gradio", reason="needs the extra `studio`")
+pytest.importorskip("gradio", reason="needs the extra `studio`")
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-PACKAGE = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def page(folder, model, processor, tmp_path):
-    out = tmp_path / "out"
-    library = Library(folder, out / "embeddings.sqlite", model.encoder("image"), processor)
-    answers = Answers(out / "answers.sqlite")
-    library.start()
-    library.wait()
-    yield RatingPage(RatingSession(library, answers, model, 2), out, "pamela rank pictures")
-    library.close()
-    answers.close()
+def start(folder, model, processor, tmp_path):
+    """Start to rate, as `pamela rate` does; what was said before is still there."""
+    started = []
+
+    def start(wanted):
+        out = tmp_path / "out"
+        library = Library(folder, out / "embeddings.sqlite", model.encoder("image"), processor)
+        started.extend([library, answers := Answers(out / "answers.sqlite")])
+        library.start()
+        library.wait()
+        return RatingPage(RatingSession(library, answers, model, wanted), out, "pamela rank pictures")
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture
+def page(start):
+    return start(wanted=2)
 
 
 def test_views(page, folder):
@@ -43,7 +54,6 @@ def test_views(page, folder):
     assert (view["stage"], view["rated"], view["wanted"], view["files"]) == ("ask", 0, 2, 8)
     assert view["src"].startswith("data:image/jpeg;base64,")
     assert str(folder) not in str(view)
-    (folder / "7.png").unlink(missing_ok=True)
     for rating in (1, 4.5):
         view = page.answer({"picture": page.view()["picture"], "rating": rating})
     assert view["stage"] == "rank"
@@ -107,32 +117,8 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture
-def command(folder, checkpoint, tmp_path):
-    """`pamela rate`, in a process of its own; gives it and its address."""
-    processes = []
-
-    def start(*options: str):
-        arguments = ["rate", folder, "--model", checkpoint, "--out", tmp_path / "me", "--no-browser", *options]
-        process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "modeling_pamela.cli", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(PACKAGE), "HF_HUB_OFFLINE": "1"},
-        )
-        processes.append(process)
-        line = process.stdout.readline()
-        return process, re.search(r"http://127\.0\.0\.1:\d+/", line)[0]
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
-
-
-def test_a_persons_way_through_it(chromium, command, folder, tmp_path):
-    process, address = command("-n", "4")
+def test_a_persons_way_through_it(chromium, start, folder, tmp_path):
+    blocks, address = serve(start(wanted=4), open_browser=False)
     tab = chromium.new_page(viewport={"width": 1200, "height": 900})
     elsewhere, faults = [], []
     tab.on("request", lambda request: elsewhere.append(request.url))
@@ -185,14 +171,13 @@ def test_a_persons_way_through_it(chromium, command, folder, tmp_path):
     tab.keyboard.press("s")
     tab.wait_for_function("document.querySelector('.count').textContent.includes('1 skipped')")
 
-    # The program dies; the page says so. A second start goes on, in another tab, too.
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    # The program stops; the page says so. A second start goes on, in another tab, too.
+    blocks.close()
     tab.keyboard.press("3")
     tab.keyboard.press("Enter")
     tab.wait_for_function("document.querySelector('.note').textContent.includes('does not answer')", timeout=30_000)
     assert not faults
-    process, address = command("-n", "4")
+    blocks, address = serve(start(wanted=4), open_browser=False)
     tab.goto(address)
     stage("ask")
     counted(2)
@@ -213,14 +198,14 @@ def test_a_persons_way_through_it(chromium, command, folder, tmp_path):
     stage("rank")
     sheet = tab.frame_locator("iframe")
     sheet.locator("figure").first.wait_for(timeout=30_000)
-    person = TasteProfile.from_pretrained(tmp_path / "me")
+    person = TasteProfile.from_pretrained(tmp_path / "out")
     ratings = [1 + 4 * rating for rating in person.evidence.ratings.tolist()]
     assert ratings == pytest.approx([4.9, 2.0, 1.0, 5.0])
     assert person.evidence.rating_ids[:2] == [first, second]
     assert third not in person.evidence.rating_ids
     captions = sheet.locator("figcaption > span").all_inner_texts()
     assert sorted(captions) == sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
-    assert f"--profile {tmp_path / 'me'}" in tab.inner_text(".command")
+    assert tab.inner_text(".command") == "pamela rank pictures"
     # On a narrow window nothing runs out of it.
     tab.set_viewport_size({"width": 390, "height": 780})
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
@@ -232,6 +217,44 @@ def test_a_persons_way_through_it(chromium, command, folder, tmp_path):
 
     assert not faults
     assert all(url.startswith(("http://127.0.0.1:", "data:", "about:")) for url in elsewhere)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert "4 of 8 rated" in output or "4 of 7 rated" in output
+    blocks.close()
+
+
+def test_the_command_until_it_is_interrupted(folder, checkpoint, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    printed = tmp_path / "printed.txt"
+
+    def interrupt():
+        while "http://" not in printed.read_text():
+            time.sleep(0.05)
+        answered.append(status(f"http://127.0.0.1:{port}/"))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    answered = []
+    Answers(tmp_path / "me" / "answers.sqlite").add("0a", "elsewhere.png", 3.0)
+    options = {"--model": checkpoint, "--out": tmp_path / "me", "-n": 2, "--port": port}
+    with printed.open("w", buffering=1) as output, contextlib.redirect_stdout(output):
+        threading.Thread(target=interrupt, daemon=True).start()
+        arguments = [str(part) for option in options.items() for part in option]
+        app(["rate", str(folder), *arguments, "--no-browser"], standalone_mode=False)
+    assert answered == [200]
+    text = printed.read_text()
+    assert f"Rate 8 pictures at http://127.0.0.1:{port}/" in text
+    assert "1 of 2 rated" in text
+    assert "Run the same command again" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["rate", "nowhere"], "There is no folder nowhere"), (["rate", "empty"], "There is no picture in empty")],
+)
+def test_folders_that_are_refused(checkpoint, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    run = CliRunner().invoke(app, [*arguments, "--model", str(checkpoint)])
+    assert isinstance(run.exception, DataError)
+    assert message in str(run.exception)
+    assert not (tmp_path / "my-taste").exists()
