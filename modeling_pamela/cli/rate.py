@@ -43,9 +43,10 @@ def rate(
     with closing(answers), closing(library):
         library.start()
         blocks, address = serve(RatingPage(session, out, command), port, browser)
-        typer.echo(f"Rate {len(library.files)} pictures at {address} (to stop, press Ctrl+C here)")
-        with closing(blocks), suppress(KeyboardInterrupt):
+        typer.echo(f"{len(library.files):,} pictures. Rate some of them at {address} (to stop, press Ctrl+C here)")
+        with suppress(KeyboardInterrupt):
             threading.Event().wait()
+        blocks.close(verbose=False)
         progress = session.progress()
         typer.echo(f"\n{progress.rated} of {progress.wanted} rated. All answers are in {answers.path}.")
         typer.echo(command if session.finished else "Run the same command again to go on.")

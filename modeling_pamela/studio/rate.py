@@ -13,7 +13,7 @@ from PIL import Image
 from ..data.files import DataError
 from ..evaluation.contact_sheet import Card, Section, write_contact_sheet
 from ..taste.profile import ProfileError, RankedPicture
-from .answers import HIGHEST, LOWEST
+from .answers import HIGHEST, LOWEST, Answer
 from .session import MAX_POOL, Question, RatingSession
 
 
@@ -47,7 +47,8 @@ class RatingPage:
 
     def __init__(self, session: RatingSession, out: Path, command: str) -> None:
         self.session, self.out, self.command = session, out, command
-        self._ranked: tuple[object, str] | None = None
+        self._saved: list[Answer] | None = None
+        self._ranked: tuple[list[Answer], str] | None = None
 
     def view(self, question: Question | None = None) -> dict[str, Any]:
         """What is to be seen: a question, the folder ranked, or that the pictures are being encoded."""
@@ -75,8 +76,13 @@ class RatingPage:
                 "name": question.name,
                 "src": _data_url(question.image),
             }
-        elif session.finished and session.library.complete:
-            view |= {"stage": "rank", "sheet": self._sheet(), "command": self.command, "out": str(self.out)}
+        elif session.finished:
+            answers = session.answers.standing()
+            if answers != self._saved:
+                session.profile().save_pretrained(self.out)
+                self._saved = answers
+            if session.library.complete:
+                view |= {"stage": "rank", "sheet": self._sheet(answers), "command": self.command, "out": str(self.out)}
         return view
 
     def answer(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -94,13 +100,11 @@ class RatingPage:
         self.session.more(_MORE)
         return self.view()
 
-    def _sheet(self) -> str:
-        """Save the profile and the ranking; the page of the ranking. Once for the same answers."""
-        session = self.session
-        answers = session.answers.standing()
+    def _sheet(self, answers: list[Answer]) -> str:
+        """The page of the ranking, made and written once for the same answers."""
         if self._ranked is None or self._ranked[0] != answers:
+            session = self.session
             person, ranking = session.profile(), session.ranking()
-            person.save_pretrained(self.out)
             rated = dict(zip(person.evidence.rating_ids, person.evidence.ratings.tolist(), strict=True))
 
             def cards(pictures: list[RankedPicture]) -> Iterator[Card]:
@@ -127,7 +131,10 @@ class RatingPage:
     def blocks(self) -> "Blocks":
         """The page itself."""
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
-        import gradio as gr
+        try:
+            import gradio as gr
+        except ModuleNotFoundError as error:
+            raise DataError("The page needs Gradio: pip install 'modeling-pamela[studio]'") from error
 
         def told(step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             """Errors that say what to do are for the person; others are faults, and go to the terminal as well."""
@@ -172,7 +179,7 @@ def serve(page: RatingPage, port: int | None = None, open_browser: bool = True) 
         `(gradio.Blocks, str)`: What to close in the end, and the address.
 
     Raises:
-        DataError: The port is in use.
+        DataError: The port is in use, or Gradio is not installed.
     """
     blocks = page.blocks()
     from gradio.themes import Base

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 import urllib.error
@@ -77,6 +78,17 @@ def test_a_picture_that_is_gone_is_left_out_of_the_ranking(page, folder):
     assert view["sheet"].count("<figure>") == 8
 
 
+def test_the_profile_is_saved_before_all_is_encoded(page, folder, write_picture):
+    library = page.session.library
+    library.files.append(write_picture(library.folder / "late.png", 60))
+    for picture in list(library.pictures())[:2]:
+        view = page.answer({"picture": picture, "rating": 3})
+    assert (view["stage"], view["finished"]) == ("wait", True)
+    assert TasteProfile.from_pretrained(page.out).num_ratings == 2
+    library._encode_some(library.files[-1:])
+    assert page.view()["sheet"].count("<figure>") == 9
+
+
 def status(address, path="", **headers):
     request = urllib.request.Request(address + path, headers=headers)
     try:
@@ -103,6 +115,12 @@ def test_only_its_own_page_is_answered(page, folder):
             serve(page, port, open_browser=False)
     finally:
         blocks.close()
+
+
+def test_without_gradio_the_extra_is_named(page, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)  # what an import finds where it is not installed
+    with pytest.raises(DataError, match=r"modeling-pamela\[studio\]"):
+        serve(page, open_browser=False)
 
 
 @pytest.fixture
@@ -209,7 +227,7 @@ def test_a_persons_way_through_it(chromium, start, folder, tmp_path):
     # On a narrow window nothing runs out of it.
     tab.set_viewport_size({"width": 390, "height": 780})
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-    tab.click(".more")
+    tab.click(".rank .more")
     stage("ask")
     assert tab.evaluate(
         "[document.documentElement.scrollWidth <= 390, document.documentElement.scrollHeight <= 780]"
@@ -242,7 +260,7 @@ def test_the_command_until_it_is_interrupted(folder, checkpoint, tmp_path):
         app(["rate", str(folder), *arguments, "--no-browser"], standalone_mode=False)
     assert answered == [200]
     text = printed.read_text()
-    assert f"Rate 8 pictures at http://127.0.0.1:{port}/" in text
+    assert f"8 pictures. Rate some of them at http://127.0.0.1:{port}/" in text
     assert "1 of 2 rated" in text
     assert "Run the same command again" in text
 

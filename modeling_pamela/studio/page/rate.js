@@ -2,6 +2,7 @@
 const $ = (selector) => element.querySelector(selector);
 const page = $('.rate'), slider = $('#rating'), note = $('.note');
 const ANCHORS = ['bad', 'poor', 'fair', 'good', 'excellent'];
+const GONE = 'The program in the terminal does not answer. What was saved stays saved: start it again and reload this page.';
 let busy = true, picture = null, timer = null;
 
 ANCHORS.forEach((name, at) => {
@@ -43,10 +44,17 @@ async function step(call, argument) {
   try {
     show(await call(argument));
   } catch (error) {
-    note.textContent = 'The program in the terminal does not answer. What was saved stays saved: start it again and reload this page.';
+    note.textContent = GONE;
   }
   page.classList.remove('busy');
   busy = false;
+}
+
+// While waiting. What the person does meanwhile goes before.
+async function look() {
+  const mine = timer;
+  const view = await server.view_now(null).catch(() => ({ error: GONE }));
+  if (!busy && timer === mine) show(view);
 }
 
 function show(view) {
@@ -59,14 +67,15 @@ function show(view) {
   bar.setAttribute('aria-valuemax', view.wanted);
   bar.firstElementChild.style.width = `${100 * view.rated / Math.max(1, view.wanted)}%`;
   $('.count').textContent = `${view.rated} of ${view.wanted} rated${view.skipped ? `, ${view.skipped} skipped` : ''}`;
-  const going = view.encoded < view.files;
-  $('.encoding').textContent = (going ? `${view.encoded} of ${view.files} pictures read` : `${view.files} pictures`)
-    + (view.files > view.pool ? `; asked about ${view.pool} of them drawn at random, all are ranked` : '');
-  $('.wait .big').textContent = view.finished ? 'Reading the rest of your pictures, to rank them' : 'Looking at your pictures';
-  $('.wait .detail').textContent = `${view.encoded} of ${view.files}`;
+  const count = (number) => number.toLocaleString('en');
+  const read = view.encoded < view.files ? `${count(view.encoded)} of ${count(view.files)} pictures read` : `${count(view.files)} pictures`;
+  $('.encoding').textContent = view.files > view.pool ? `${read}, in random order; asked about the first ${count(view.pool)}, all are ranked` : read;
+  $('.wait .big').textContent = view.finished ? 'Your taste is saved. Reading the rest of your pictures, to rank them' : 'Looking at your pictures';
+  $('.wait .actions').hidden = !view.finished;
+  $('.wait .detail').textContent = `${count(view.encoded)} of ${count(view.files)}`;
   aside(view.set_aside);
   for (const undo of element.querySelectorAll('.undo')) undo.disabled = !(view.rated + view.skipped);
-  $('.more').disabled = !view.left;
+  for (const more of element.querySelectorAll('.more')) more.disabled = !view.left;
   picture = view.stage === 'ask' ? view.picture : null;
   if (view.stage === 'ask') {
     $('.picture').src = view.src;
@@ -81,7 +90,7 @@ function show(view) {
     $('.command').textContent = view.command;
     $('iframe').srcdoc = view.sheet;
   }
-  if (view.stage === 'wait') timer = setTimeout(() => step(server.view_now, null), 500);
+  if (view.stage === 'wait') timer = setTimeout(look, 500);
 }
 
 function aside(reasons) {
@@ -107,7 +116,7 @@ slider.addEventListener('input', touched);
 slider.addEventListener('pointerup', touched);
 $('.save').addEventListener('click', save);
 $('.skip').addEventListener('click', skip);
-$('.more').addEventListener('click', () => step(server.ask_more, null));
+for (const more of element.querySelectorAll('.more')) more.addEventListener('click', () => step(server.ask_more, null));
 for (const button of element.querySelectorAll('.undo')) button.addEventListener('click', undo);
 
 function fit() {
@@ -132,7 +141,7 @@ document.addEventListener('keydown', (event) => {
     else if (event.key.toLowerCase() === 's') { if (!event.repeat) skip(); }
     else if (back) { if (!event.repeat) undo(); }
     else return;
-  } else if (page.dataset.stage === 'rank' && back) undo();
+  } else if (page.dataset.stage !== 'load' && back) undo();
   else return;
   event.preventDefault();
 });
