@@ -85,6 +85,7 @@ def make_renderer(name: str | None, device: str) -> Any:
     if name is None:
         return SceneRenderer()
     from diffusers import AutoPipelineForText2Image
+
     from modeling_pamela.steering.diffusers_renderer import DiffusersRenderer, paper_settings
 
     pipeline = AutoPipelineForText2Image.from_pretrained(name, dtype=torch.bfloat16).to(device)

@@ -18,6 +18,7 @@ from .embed import embed
 from .evaluate import evaluate
 from .profile import profile_app
 from .rank import rank
+from .rate import rate
 from .reproduce import reproduce
 from .score import score
 from .steer import steer
@@ -57,6 +58,7 @@ app.command()(train)
 app.command()(score)
 app.command()(rank)
 app.command()(steer)
+app.command()(rate)
 app.add_typer(profile_app, name="profile")
 app.command()(evaluate)
 app.command()(reproduce)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -12,7 +13,11 @@ from .files import DataError
 
 __all__ = ["IMAGE_EXTENSIONS", "MAX_PIXELS", "MIN_SIDE", "ImageError", "find_images", "open_image"]
 
-IMAGE_EXTENSIONS = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_EXTENSIONS = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
+# Brands, in the first box of a file, of pictures that are coded as HEVC, which Pillow does not read by itself.
+_HEIC_BRANDS = frozenset({b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevs", b"hevx", b"mif1", b"msf1"})
 # Pillow's own threshold for a decompression bomb: 256 MiB of decoded RGB. Read from the header, before decoding.
 MAX_PIXELS = 89_478_485
 # Below this nothing can be seen; in practice a tracking pixel or a placeholder.
@@ -40,6 +45,7 @@ def open_image(source: str | Path | bytes) -> Image.Image:
 
     EXIF rotation is applied; transparency is laid over white; 16-bit greyscale is scaled to 8 bits (0..65535 to 0..255);
     CMYK, palette and greyscale are converted; of an animation the first frame is taken. Colour profiles are not applied.
+    WebP and AVIF are read as Pillow was built to; HEIC, which phones write, where pillow-heif is installed.
 
     Args:
         source (`str`, `Path` or `bytes`): A file, or the content of one.
@@ -73,6 +79,9 @@ def open_image(source: str | Path | bytes) -> Image.Image:
             raise ImageError(name, f"the file cannot be read ({error.strerror})") from error
     if not content:
         raise ImageError(name, "the file is empty")
+    heic = content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS
+    if heic and not _reads_heic():
+        raise ImageError(name, "a HEIC picture, which needs pillow-heif: pip install 'modeling-pamela[studio]'")
     try:
         with Image.open(io.BytesIO(content)) as image:
             width, height = image.size
@@ -94,6 +103,16 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         Exception
     ) as error:  # decoders raise OSError, SyntaxError, struct.error, EOFError and more on a damaged file
         raise ImageError(name, f"cannot be decoded ({error})") from error
+
+
+@cache
+def _reads_heic() -> bool:
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError:
+        return False
+    register_heif_opener()
+    return True
 
 
 def find_images(paths: Iterable[str | Path]) -> list[Path]:

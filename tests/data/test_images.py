@@ -1,13 +1,15 @@
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
+from modeling_pamela.data import images
 from modeling_pamela.data.files import DataError
 from modeling_pamela.data.images import ImageError, find_images, open_image
 
@@ -101,6 +103,39 @@ def test_first_frame_of_an_animation(form):
     options = {"lossless": True} if form == "WEBP" else {}
     image = open_image(encode(frames[0], form, save_all=True, append_images=frames[1:], **options))
     assert image.getpixel((8, 8)) == RED
+
+
+@pytest.mark.parametrize(("form", "name"), [("WEBP", "a.webp"), ("AVIF", "a.avif"), ("HEIF", "a.HEIC")])
+def test_pictures_as_phones_and_browsers_write_them(tmp_path, form, name):
+    if form == "HEIF":
+        pytest.importorskip("pillow_heif", reason="needs the extra `studio`").register_heif_opener()
+    elif not features.check(form.lower()):
+        pytest.skip(f"this Pillow was built without {form}")
+    (tmp_path / "2024").mkdir()
+    plain = Image.new("RGB", (64, 48), (200, 60, 30))
+    plain.save(tmp_path / "2024" / name, form, quality=95)
+    (file,) = find_images([tmp_path])
+    image = open_image(file)
+    assert (image.mode, image.size) == ("RGB", (64, 48))
+    np.testing.assert_allclose(image.getpixel((30, 20)), (200, 60, 30), atol=6)
+    with pytest.raises(ImageError, match=r"not a picture|cannot be decoded"):
+        open_image(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def test_a_phones_rotation_is_applied_to_heic():
+    pytest.importorskip("pillow_heif", reason="needs the extra `studio`").register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert open_image(encode(noise(), "HEIF", exif=exif.tobytes())).size == (40, 48)
+
+
+def test_heic_without_its_library_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # what an import finds where it is not installed
+    images._reads_heic.cache_clear()
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    with pytest.raises(ImageError, match=r"a.heic: a HEIC picture, .*modeling-pamela\[studio\]"):
+        open_image(tmp_path / "a.heic")
+    images._reads_heic.cache_clear()
 
 
 @pytest.mark.parametrize(
