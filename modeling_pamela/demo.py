@@ -64,7 +64,8 @@ class Record:
         rated (`list[int]`): Rows of the gallery that were rated, in order.
         unrated (`list[int]`): All other rows, M of them.
         ratings (`np.ndarray` of shape `(k,)`): In points.
-        mean, std (`np.ndarray` of shape `(k + 1, N)`): Scores after 0..k ratings, and how unsure the model was of them.
+        mean, std (`np.ndarray` of shape `(k + 1, N)`): Scores after 0..k ratings, the first for nobody in particular, and how
+            unsure the model was of them.
         truth (`np.ndarray` of shape `(N,)`, *optional*): True opinions, which only a simulation knows.
     """
 
@@ -110,13 +111,11 @@ class Demo:
     Attributes:
         gallery ([`Gallery`]): All pictures.
         people (sequence of [`Record`]): One or two, of whom the same pictures are unrated.
-        population (`np.ndarray` of shape `(N,)`): Scores for nobody in particular, on 0..1.
         simulated (`bool`): Whether pictures and people are made up.
     """
 
     gallery: Gallery
     people: Sequence[Record]
-    population: np.ndarray
     simulated: bool
 
 
@@ -204,7 +203,7 @@ def demo_of_two(
         ratings = rater.rate([scenes[row] for row in rated], rng)
         taste = f"Likes {good}; dislikes {bad}. Nothing else matters."
         people.append(learn(model, gallery, rated, ratings, RATING_SCALE, f"Person {name}", taste, truth))
-    return Demo(gallery, people, _population(model, embeds), simulated=True)
+    return Demo(gallery, people, simulated=True)
 
 
 def demo_of_one(
@@ -229,9 +228,4 @@ def demo_of_one(
     """
     place = {name: row for row, name in enumerate(gallery.names)}
     person = learn(model, gallery, [place[name] for name in names], ratings, scale, "You")
-    return Demo(gallery, [person], _population(model, gallery.image_embeds), simulated=False)
-
-
-@torch.no_grad()
-def _population(model: PamelaForPersonalizedScoring, image_embeds: Tensor) -> np.ndarray:
-    return model(image_embeds=image_embeds).population_scores.double().numpy()
+    return Demo(gallery, [person], simulated=False)

@@ -97,21 +97,29 @@ class _Page:
                 f"<p>{escape(person.taste)}</p>{self._agreement(person)}</div>\n"
                 for number, person in enumerate(self.demo.people)
             )
-            return f'<header>\n<h1>{escape(self.title)}</h1>\n<p class="lead">{lead}</p>\n{notice}<div class="pair">\n{cards}</div>\n</header>'
+            fine = (
+                "The numbers are the Spearman correlation of the model's ranking with the person's true opinion, over the "
+                f"{len(self.unrated)} pictures that were not rated: 1 is the same order, 0 no relation, −1 the reverse."
+            )
+            return (
+                f'<header>\n<h1>{escape(self.title)}</h1>\n<p class="lead">{lead}</p>\n{notice}'
+                f'<div class="pair">\n{cards}</div>\n<p class="fine below">{fine}</p>\n</header>'
+            )
         lead = (
             f"You rated {self.num_ratings} pictures from {self.low:g} to {self.high:g}. From these answers and what it knows of "
             f"other people the model ranks {len(self.unrated)} that you did not rate."
         )
         notice = '<p class="notice"><strong>Personal data.</strong> This page shows what you like, and holds the pictures it shows.</p>\n'
         guess = self._guess(self.demo.people[0])
-        return f'<header>\n<h1>{escape(self.title)}</h1>\n<p class="lead">{lead}</p>\n{notice}<p>{guess}</p>\n</header>'
+        return (
+            f'<header>\n<h1>{escape(self.title)}</h1>\n<p class="lead">{lead}</p>\n{notice}<p>{guess}</p>\n</header>'
+        )
 
     def _agreement(self, person: Record) -> str:
         before, after = (float(person.srocc[step]) for step in (0, -1))
         return (
-            f'<p class="numbers"><span><b>{before:+.2f}</b> before any rating</span><span><b>{after:+.2f}</b> after '
-            f"{self.num_ratings}</span></p><p class=fine>Spearman correlation of the model's ranking with the true opinion, over the "
-            f"{len(self.unrated)} pictures that were not rated: 1 is the same order, 0 no relation, −1 the reverse.</p>"
+            f'<p class="numbers"><span><b>{_signed(before)}</b> before any rating</span><span><b>{_signed(after)}</b> after '
+            f"{self.num_ratings} ratings</span></p>"
         )
 
     def _guess(self, person: Record) -> str:
@@ -120,12 +128,12 @@ class _Page:
         ignorant = np.abs(person.mean[0, person.rated] - person.ratings).mean()
         whose = "your" if not self.demo.simulated else "the"
         return (
-            f"Guessed before each of {whose} {self.num_ratings} ratings was heard, they were {expected:.2f} points off on average; "
-            f"without learning from the earlier ones it would have been {ignorant:.2f}."
+            f"Guesses made before each of {whose} {self.num_ratings} ratings was heard were {expected:.2f} points off on average; "
+            f"without learning from the earlier ones, {ignorant:.2f}."
         )
 
     def _rankings(self) -> str:
-        places = dict(zip(self.unrated, ranks(self.demo.population[self.unrated]), strict=True))
+        places = dict(zip(self.unrated, ranks(self.demo.people[0].mean[0, self.unrated]), strict=True))
         total = len(self.unrated)
         best = min(_BEST, total)
         last = min(_LAST, total - best)
@@ -145,7 +153,7 @@ class _Page:
         text = (
             f"Best first, of {total} pictures that {'neither' if len(self.demo.people) == 2 else 'you'} "
             f"{'rated' if len(self.demo.people) == 2 else 'did not rate'}. The bar is the expected rating, from {self.low:g} to "
-            f"{self.high:g}; the whisker one standard deviation to either side: how unsure the model is. “Everybody” is the picture's "
+            f"{self.high:g}; the whisker one standard deviation to either side: how unsure the model is. “Everybody’s” is the picture's "
             "place in the ranking for nobody in particular."
         )
         heading = "The same pictures, ranked for each" if len(self.demo.people) == 2 else "Your ranking"
@@ -153,35 +161,39 @@ class _Page:
 
     def _card(self, person: Record, row: int, place: int, population: int) -> str:
         mean, std = float(person.mean[-1, row]), float(person.std[-1, row])
+        truth = "" if person.truth is None else f"true opinion {person.truth[row]:.1f}<br>"
         return (
             f'<li>{self._picture(row)}<div class="text"><div class="score"><em>{place}</em><b>{mean:.1f}</b>'
-            f"<small>± {std:.1f}</small></div>{self._bar(mean, std)}<small>everybody: {population}.</small></div></li>\n"
+            f"<small>± {std:.1f}</small></div>{self._bar(mean, std)}<small>{truth}everybody’s #{population}</small></div></li>\n"
         )
 
     def _progress(self) -> str:
         charts = []
         for number, person in enumerate(self.demo.people):
             charts.append(
-                f'<figure class="person {_letter(number)}"><figcaption>{self._whom(person)}: the score of every picture</figcaption>'
+                f'<figure class="person {_letter(number)}"><figcaption>{self._whom(person)}</figcaption>'
                 f"{self._trajectories(person)}</figure>"
             )
+        explained = (
+            "Each thin line is a picture that was not rated: how its score stands to the mean of all. (That all scores move up or "
+            "down together changes no ranking.) "
+        )
         if self.demo.simulated:
             key = (
-                '<p class="key"><i class="line likes"></i> in truth liked <i class="line neutral"></i> neither '
-                '<i class="line dislikes"></i> disliked</p>'
+                '<p class="key"><span><i class="line likes"></i>in truth liked</span><span><i class="line dislikes"></i>in truth disliked'
+                '</span><span><i class="line neutral"></i>neither</span><span>thick: means</span></p>'
             )
             text = (
-                "Each line is a picture that was not rated. At the left the model knows nothing of the person, so both charts begin "
-                "alike, with what people like on average; every rating moves all lines. What the person truly likes should rise, what "
-                "they dislike fall."
+                f"{explained}At the left the model knows nothing of the person, so both charts begin alike, with what people like on "
+                "average. What the person truly likes should rise, what they dislike fall."
             )
             accuracy = (
-                '<figure class="wide"><figcaption>Spearman correlation with the true opinion, as ratings come in</figcaption>'
-                f"{self._accuracy()}</figure><p class=fine>{self._honesty()}</p>"
+                '<div class="pair beside"><figure><figcaption>Spearman correlation with the true opinion, as ratings come in</figcaption>'
+                f'{self._accuracy()}</figure><p class="fine">{self._honesty()}</p></div>'
             )
         else:
-            key = '<p class="key"><i class="line likes"></i> the best in the end <i class="line neutral"></i> all others</p>'
-            text = "Each line is a picture that you did not rate. Every rating moves all of them, those most that are like what you rated."
+            key = '<p class="key"><span><i class="line likes"></i>the best five in the end</span><span><i class="line neutral"></i>all others</span></p>'
+            text = f"{explained}Every rating moves those most that are like what was rated."
             accuracy = ""
         return _section(
             "How the scores got there", text, f'{key}<div class="pair">\n{"".join(charts)}\n</div>\n{accuracy}'
@@ -226,22 +238,29 @@ class _Page:
             f'<p class="fine person {_letter(number)}"><b>{escape(person.name)}.</b> {self._guess(person)}</p>'
             for number, person in enumerate(people)
         )
-        names = "".join(f"<b class={_letter(number)}>{escape(person.name)}</b>" for number, person in enumerate(people))
+        names = "".join(
+            f"<b class={_letter(number)}>{escape(person.name)}</b>" for number, person in enumerate(people)
+        )
         head = f'<div class="ratings-head">{names}</div>' if len(people) == 2 else ""
-        return _section("What each rating taught", text, f'{head}<ol class="ratings">\n{"".join(rows)}</ol>\n{guesses}')
+        return _section(
+            "What each rating taught", text, f'{head}<ol class="ratings">\n{"".join(rows)}</ol>\n{guesses}'
+        )
 
     def _reasons(self) -> str:
         people = self.demo.people
         if len(people) == 2:
             apart = np.abs(people[0].mean[-1] - people[1].mean[-1])
             row = max(self.unrated, key=lambda place: apart[place])
-            heading, about = "Why they differ about this picture", "The picture on which the two scores lie furthest apart. "
+            heading, about = (
+                "Why they differ about this picture",
+                "The picture on which the two scores lie furthest apart. ",
+            )
         else:
             row = people[0].best_first[0]
             heading, about = "Why this picture comes first", ""
         columns = [
-            f'<div class="person {_letter(number)}"><h3>{self._whom(person)}: {person.mean[-1, row]:.2f} ± '
-            f"{person.std[-1, row]:.2f}</h3>{self._explanation(person, row)}</div>\n"
+            f'<div class="person {_letter(number)}"><h3>{self._whom(person)}</h3><p class="big"><b>{person.mean[-1, row]:.2f}</b> '
+            f"± {person.std[-1, row]:.2f}</p>{self._explanation(person, row)}</div>\n"
             for number, person in enumerate(people)
         ]
         text = (
@@ -353,25 +372,29 @@ class _Page:
     # Charts ---------------------------------------------------------------------------------------------------------
 
     def _trajectories(self, person: Record) -> str:
-        values = person.mean[:, person.unrated]
-        chart = _Chart(520, 300, self.num_ratings, float(values.min()), float(values.max()))
-        classes = ["neutral"] * len(person.unrated)
+        relative = [
+            someone.mean[:, self.unrated] - someone.mean[:, self.unrated].mean(1, keepdims=True)
+            for someone in self.demo.people
+        ]
+        chart = _Chart(self.num_ratings, float(np.min(relative)), float(np.max(relative)))  # one axis for both people
+        values = person.mean[:, self.unrated] - person.mean[:, self.unrated].mean(1, keepdims=True)
         if person.truth is not None:
-            middle = (self.low + self.high) / 2
-            opinions = person.truth[person.unrated] - middle
-            classes = ["likes" if o > 0.5 else "dislikes" if o < -0.5 else "neutral" for o in opinions]
+            opinions = person.truth[person.unrated] - (self.low + self.high) / 2
+            liked, disliked = opinions > 0.5, opinions < -0.5
         else:
-            best = set(person.best_first[:5])
-            classes = ["likes" if row in best else "neutral" for row in person.unrated]
+            liked = np.isin(person.unrated, person.best_first[:5])
+            disliked = np.zeros_like(liked)
         # What matters is drawn last, on top.
-        order = sorted(range(len(classes)), key=lambda place: ["neutral", "dislikes", "likes"].index(classes[place]))
-        lines = [chart.line(values[:, place], classes[place]) for place in order]
+        kinds = (("neutral", ~liked & ~disliked), ("dislikes", disliked), ("likes", liked))
+        lines = [chart.line(values[:, place], kind) for kind, of in kinds for place in np.flatnonzero(of)]
+        if person.truth is not None:
+            lines += [chart.line(values[:, of].mean(1), f"{kind} mean") for kind, of in kinds[1:] if of.any()]
         return chart.svg(lines, "number of ratings", "Scores of the unrated pictures after every rating")
 
     def _accuracy(self) -> str:
         people = self.demo.people
         values = np.stack([person.srocc for person in people])
-        chart = _Chart(1080, 300, self.num_ratings, min(-0.1, float(values.min())), max(0.5, float(values.max())))
+        chart = _Chart(self.num_ratings, min(-0.1, float(values.min())), max(0.5, float(values.max())))
         lines = [chart.level(0.0)]
         for number, person in enumerate(people):
             lines.append(chart.line(person.srocc, f"accuracy {_letter(number)}"))
@@ -382,10 +405,11 @@ class _Page:
 class _Chart:
     """Lines over the number of ratings."""
 
+    width, height = 520, 300
     LEFT, RIGHT, TOP, BOTTOM = 44, 30, 10, 44
 
-    def __init__(self, width: int, height: int, steps: int, low: float, high: float) -> None:
-        self.width, self.height, self.steps = width, height, steps
+    def __init__(self, steps: int, low: float, high: float) -> None:
+        self.steps = steps
         margin = 0.04 * (high - low) or 0.1
         self.low, self.high = low - margin, high + margin
 
@@ -478,7 +502,6 @@ header .person { padding: 18px 20px 4px; border-radius: 14px; background: var(--
 header .person p { font-size: .95rem; margin-bottom: 12px; }
 .numbers { display: flex; gap: 26px; flex-wrap: wrap; color: var(--soft); }
 .numbers b { display: block; font-size: 1.9rem; line-height: 1.1; color: var(--mark); font-variant-numeric: tabular-nums; letter-spacing: -.02em; }
-header .person .fine { font-size: .8rem; }
 h3::before { content: ""; display: inline-block; width: .62em; height: .62em; margin-right: .45em; border-radius: 50%; background: var(--mark); }
 ol { list-style: none; margin: 0; padding: 0; }
 .cards { display: grid; gap: 14px; grid-template-columns: repeat(3, 1fr); }
@@ -496,21 +519,30 @@ ol { list-style: none; margin: 0; padding: 0; }
 .fill { left: 0; border-radius: 3px; background: var(--mark); }
 .bar .whisker { top: -3px; bottom: -3px; border: solid var(--whisker); border-width: 0 1.5px; }
 .whisker::after { content: ""; position: absolute; left: 0; right: 0; top: 50%; margin-top: -.75px; height: 1.5px; background: var(--whisker); }
-figure { margin: 0; } figure.wide { margin-top: 30px; }
+figure { margin: 0; }
+.beside { margin-top: 26px; align-items: center; }
+.below { margin: 16px 0 0; }
+.big b { font-size: 1.5rem; color: var(--text); }
+.big { margin-bottom: 8px; font-variant-numeric: tabular-nums; }
 figcaption { margin-bottom: 6px; font-size: .95rem; font-weight: 600; }
 svg { display: block; width: 100%; height: auto; }
 svg text { font: 13px system-ui, "Segoe UI", Roboto, sans-serif; fill: var(--soft); }
 svg text.a, svg text.b { font-weight: 700; fill: var(--mark); }
 svg polyline { fill: none; stroke-linejoin: round; }
 .grid { stroke: var(--line); } .zero { stroke: var(--soft); stroke-dasharray: 4 4; }
-.likes { stroke: var(--mark); stroke-width: 1.8; opacity: .85; }
-.dislikes { stroke: var(--text); stroke-width: 1.2; opacity: .5; stroke-dasharray: 5 3; }
+.likes { stroke: var(--mark); }
+.dislikes { stroke: var(--text); stroke-dasharray: 5 3; }
 .neutral { stroke: var(--soft); stroke-width: 1; opacity: .35; }
+.mean { stroke-width: 4; opacity: 1; }
+.dislikes.mean { stroke: var(--text); opacity: .8; stroke-dasharray: 9 4; }
+.likes:not(.mean), .dislikes:not(.mean) { opacity: .4; stroke-width: 1.2; }
+.people-1 .likes { stroke-width: 2; opacity: .9; }
 .accuracy { stroke: var(--mark); stroke-width: 2.6; }
-.key { display: flex; gap: 8px; align-items: center; flex-wrap: wrap; font-size: .84rem; margin-bottom: 12px; }
-.key .line { width: 26px; margin-left: 10px; border-top: 2.5px solid var(--a); opacity: 1; } .key .line:first-child { margin-left: 0; }
+.key { display: flex; gap: 4px 18px; flex-wrap: wrap; font-size: .84rem; margin-bottom: 12px; }
+.key .line.line { opacity: 1; }
+.key .line { display: inline-block; vertical-align: middle; width: 26px; margin-right: 8px; border-top: 2.5px solid var(--a); opacity: 1; }
 .people-2 .key .line.likes { border-image: linear-gradient(90deg, var(--a) 50%, var(--b) 50%) 1; }
-.key .line.dislikes { border-top: 2px dashed var(--soft); } .key .line.neutral { border-top: 1.5px solid var(--soft); opacity: .5; }
+.key .line.dislikes { border-top: 2px dashed var(--soft); } .key .line.neutral { border-top: 1px solid var(--soft); }
 .ratings-head, .ratings li { display: grid; gap: 0 26px; align-items: center; grid-template-columns: 24px 92px; }
 .people-2 .ratings-head, .people-2 .ratings li { grid-template-columns: 24px 92px 1fr 1fr; }
 .people-1 .ratings li { grid-template-columns: 24px 92px 1fr; }

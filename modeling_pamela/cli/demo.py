@@ -8,7 +8,9 @@ import typer
 
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for the page, index.html.")] = Path("demo-output"),
-    model: Annotated[str, typer.Option(help="A posterior checkpoint: its name, a folder or a Hub repo.")] = "pamela-small",
+    model: Annotated[
+        str, typer.Option(help="A posterior checkpoint: its name, a folder or a Hub repo.")
+    ] = "pamela-small",
     seed: Annotated[int, typer.Option(min=0, help="Of the generated pictures and the simulated ratings.")] = 0,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of your own pictures, read recursively, instead of generated ones.")
@@ -51,7 +53,9 @@ def demo(
         gallery = Gallery(encoded.names, encoded.files, encoded.inputs["image_embeds"])
         shown = demo_of_one(scorer, gallery, rated.names, rated.ratings, scale)
     for person in shown.people:
-        typer.echo(f"\n{person.name}{' (simulated)' if shown.simulated else ''}: best of {len(person.unrated)} new pictures")
+        typer.echo(
+            f"\n{person.name}{' (simulated)' if shown.simulated else ''}: best of {len(person.unrated)} new pictures"
+        )
         for row in person.best_first[:5]:
             typer.echo(f"  {person.mean[-1, row]:.2f} ± {person.std[-1, row]:.2f}  {shown.gallery.names[row]}")
         if person.truth is not None:
