@@ -161,10 +161,13 @@ class _Page:
 
     def _card(self, person: Record, row: int, place: int, population: int) -> str:
         mean, std = float(person.mean[-1, row]), float(person.std[-1, row])
-        truth = "" if person.truth is None else f"true opinion {person.truth[row]:.1f}<br>"
+        # Files have names to find them by; of generated pictures it is more telling what the person truly thinks.
+        known = (
+            escape(self.demo.gallery.names[row]) if person.truth is None else f"true opinion {person.truth[row]:.1f}"
+        )
         return (
             f'<li>{self._picture(row)}<div class="text"><div class="score"><em>{place}</em><b>{mean:.1f}</b>'
-            f"<small>± {std:.1f}</small></div>{self._bar(mean, std)}<small>{truth}everybody’s #{population}</small></div></li>\n"
+            f"<small>± {std:.1f}</small></div>{self._bar(mean, std)}<small>{known}<br>everybody’s #{population}</small></div></li>\n"
         )
 
     def _progress(self) -> str:
@@ -520,6 +523,7 @@ ol { list-style: none; margin: 0; padding: 0; }
 .bar .whisker { top: -3px; bottom: -3px; border: solid var(--whisker); border-width: 0 1.5px; }
 .whisker::after { content: ""; position: absolute; left: 0; right: 0; top: 50%; margin-top: -.75px; height: 1.5px; background: var(--whisker); }
 figure { margin: 0; }
+.people-1 figure { max-width: 680px; }
 .beside { margin-top: 26px; align-items: center; }
 .below { margin: 16px 0 0; }
 .big b { font-size: 1.5rem; color: var(--text); }
