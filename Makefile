@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install llm demo test quality bench clean
+.PHONY: install llm demo test quality bench checkpoint clean
 
 install: .venv/.installed
 
@@ -33,6 +33,10 @@ quality: install
 # Accuracy on real ratings: needs PAMELA_OASIS_DIR, see benchmarks/README.md.
 bench: install
 	$(BIN)/python benchmarks/oasis.py
+
+# pamela-small, trained again and written into the package: needs PAMELA_OASIS_DIR.
+checkpoint: install
+	$(BIN)/python benchmarks/checkpoint.py
 
 clean:
 	rm -rf .venv build dist demo-output

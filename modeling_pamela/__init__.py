@@ -21,6 +21,7 @@ _LAZY = {
     "TasteProfile": ".taste.profile",
     "TasteStore": ".taste.store",
     "blend": ".taste.groups",
+    "checkpoint": ".checkpoints",
     "group_profile": ".taste.groups",
     "onboarding_order": ".taste.onboarding",
     "suggest_next": ".taste.onboarding",

@@ -9,8 +9,17 @@ import typer
 
 if TYPE_CHECKING:
     from ..modeling_pamela import PamelaForPersonalizedScoring
+    from ..processing_pamela import PamelaProcessor
 
-__all__ = ["Device", "Precision", "PrecisionName", "check_device", "load_checkpoint"]
+__all__ = [
+    "Device",
+    "Precision",
+    "PrecisionName",
+    "check_device",
+    "load_checkpoint",
+    "load_processor",
+    "locate_checkpoint",
+]
 
 
 class PrecisionName(StrEnum):
@@ -38,14 +47,49 @@ def check_device(device: str) -> None:
         raise typer.BadParameter(f"--device {device}: {error}") from error
 
 
+def locate_checkpoint(name: str | Path) -> str:
+    """
+    Where the checkpoint that a command is given lies: every command takes a folder, the name of a model of the package, or a Hub repo.
+
+    Args:
+        name (`str` or `Path`): One of these; a folder goes before a model of the package.
+
+    Raises:
+        DataError: It is none of them.
+    """
+    from ..checkpoints import checkpoint, checkpoint_names
+    from ..data.files import DataError
+
+    if Path(name).exists() or str(name).count("/") == 1:
+        return str(name)
+    if str(name) in checkpoint_names():
+        return str(checkpoint(str(name)))
+    raise DataError(
+        f"{name} is no checkpoint: expected a folder that `pamela train` wrote, a model of the package "
+        f"({', '.join(checkpoint_names())}), or a Hub repo (owner/name)."
+    )
+
+
+def load_processor(name: str | Path) -> "PamelaProcessor":
+    """
+    Load the processor that belongs to a checkpoint.
+
+    Args:
+        name (`str` or `Path`): As in [`load_checkpoint`].
+    """
+    from transformers import AutoProcessor
+
+    return AutoProcessor.from_pretrained(locate_checkpoint(name))
+
+
 def load_checkpoint(
     name: str | Path, device: str = "cpu", dtype: PrecisionName | None = None
 ) -> "PamelaForPersonalizedScoring":
     """
-    Load a model from a folder or a Hub repo.
+    Load a model from a folder, the package or a Hub repo.
 
     Args:
-        name (`str` or `Path`): Folder or Hub repo.
+        name (`str` or `Path`): See [`locate_checkpoint`].
         device (`str`): Where it and its encoders go.
         dtype (`PrecisionName`, *optional*): Precision of the network and of encoders from the Hub; as trained where not given.
 
@@ -62,13 +106,9 @@ def load_checkpoint(
     from ..encoders_pamela import with_precision
 
     check_device(device)
-
-    if not Path(name).exists() and str(name).count("/") != 1:
-        raise DataError(
-            f"{name} is no checkpoint: expected a folder that `pamela train` wrote, or a Hub repo (owner/name)."
-        )
+    place = locate_checkpoint(name)
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(place)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{name} is no checkpoint: expected a folder that `pamela train` wrote, or a Hub repo. transformers said: "
@@ -82,5 +122,5 @@ def load_checkpoint(
         for field in ("image_encoder", "text_encoder", "profile_encoder"):
             if encoder := getattr(config, field):
                 setattr(config, field, with_precision(encoder, dtype.value))
-    model = AutoModel.from_pretrained(name, config=config)
+    model = AutoModel.from_pretrained(place, config=config)
     return model.to(device, None if dtype is None else getattr(torch, dtype.value))

@@ -26,7 +26,9 @@ class Protocol(StrEnum):
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A posterior checkpoint: a folder or a Hub repo.")],
+    model: Annotated[
+        str, typer.Argument(help="A posterior checkpoint: a folder, pamela-small (part of the package) or a Hub repo.")
+    ],
     datasets: Annotated[list[Path], typer.Argument(help="Data folders, split and embedded; a table for each.")],
     split: Annotated[Split, typer.Option(help="Whose ratings are predicted.")] = Split.test_unseen,
     context: Annotated[

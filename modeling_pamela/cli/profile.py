@@ -22,7 +22,9 @@ profile_app = typer.Typer(
 )
 profile_app.command()(rank)
 
-Model = Annotated[str, typer.Option(help="A posterior checkpoint: a folder or a Hub repo.")]
+Model = Annotated[
+    str, typer.Option(help="A posterior checkpoint: a folder, pamela-small (part of the package) or a Hub repo.")
+]
 Saved = Annotated[Path, typer.Option(help="A saved taste profile.")]
 Folder = Annotated[Path, typer.Argument(help="Folder of pictures, read recursively.")]
 Ratings = Annotated[
@@ -183,11 +185,9 @@ def explain(
 
 
 def _load(model: str) -> "tuple[PamelaForPersonalizedScoring, PamelaProcessor]":
-    from transformers import AutoProcessor
+    from .checkpoint import load_checkpoint, load_processor
 
-    from .checkpoint import load_checkpoint
-
-    return load_checkpoint(model), AutoProcessor.from_pretrained(model)
+    return load_checkpoint(model), load_processor(model)
 
 
 def _open(profile: Path, model: str) -> "tuple[TasteProfile, PamelaForPersonalizedScoring, PamelaProcessor]":

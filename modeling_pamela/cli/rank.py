@@ -8,7 +8,12 @@ import typer
 
 def rank(
     pictures: Annotated[list[Path], typer.Argument(help="Picture files, and folders, which are read recursively.")],
-    model: Annotated[str, typer.Option(help="The checkpoint that the profile was made with: a folder or a Hub repo.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="The checkpoint that the profile was made with: a folder, pamela-small (part of the package) or a Hub repo."
+        ),
+    ],
     profile: Annotated[Path, typer.Option(help="A saved taste profile.")],
     top: Annotated[int | None, typer.Option(min=1, help="Only the best so many.")] = None,
     html: Annotated[
@@ -21,10 +26,9 @@ def rank(
 ) -> None:
     """Rank pictures for one person, best first, with how unsure the model is of each score."""
     import torch
-    from transformers import AutoProcessor
 
     from ..taste.profile import TasteProfile
-    from .checkpoint import load_checkpoint
+    from .checkpoint import load_checkpoint, load_processor
     from .pictures import encode_pictures, write_scores
 
     if as_json and as_csv:
@@ -32,7 +36,7 @@ def rank(
     person = TasteProfile.from_pretrained(profile)
     scorer = load_checkpoint(model)
     person.check_model(scorer)
-    files, names, inputs = encode_pictures(pictures, scorer, AutoProcessor.from_pretrained(model), prompts)
+    files, names, inputs = encode_pictures(pictures, scorer, load_processor(model), prompts)
     mean, std = person.score(scorer, **inputs)
     order = torch.argsort(mean, descending=True, stable=True)[:top].tolist()
     write_scores(

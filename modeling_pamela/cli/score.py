@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def score(
-    model: Annotated[str, typer.Argument(help="A checkpoint: a folder or a Hub repo.")],
+    model: Annotated[
+        str, typer.Argument(help="A checkpoint: a folder, pamela-small (part of the package) or a Hub repo.")
+    ],
     pictures: Annotated[list[Path], typer.Argument(help="Picture files, and folders, which are read recursively.")],
     user: Annotated[str | None, typer.Option(help="A training person whose taste was saved with the model.")] = None,
     profile: Annotated[Path | None, typer.Option(help="A saved taste profile.")] = None,
@@ -38,10 +40,9 @@ def score(
     std is how unsure the model is of a score. It grows with novelty (--json, --csv): how far a picture lies from the training pictures, 0 to 1.
     """
     import torch
-    from transformers import AutoProcessor
 
     from ..taste.profile import ProfileError, TasteProfile, profile_folder_name
-    from .checkpoint import load_checkpoint
+    from .checkpoint import load_checkpoint, load_processor
     from .pictures import demographics_embeds, encode_pictures, write_scores
 
     if sum(option is not None for option in (user, profile, demographics)) > 1:
@@ -49,7 +50,7 @@ def score(
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other.")
     scorer = load_checkpoint(model, device, dtype)
-    processor = AutoProcessor.from_pretrained(model)
+    processor = load_processor(model)
     files, _, inputs = encode_pictures(pictures, scorer, processor, prompts, batch_size)
     person: dict[str, Tensor] = {}
     if demographics is not None:

@@ -303,12 +303,12 @@ class DataFolder:
             )
         ]
 
-    def split_fingerprint(self, split: str = "train") -> str:
-        """16 hex digits that change with the people, pictures and ratings of a split."""
-        table = self.table("ratings", split).select(["user_id", "image_id", "rating"])
+    def split_fingerprint(self, *splits: str) -> str:
+        """16 hex digits that change with the people, pictures and ratings of one or more splits, `"train"` where none is named."""
         digest = hashlib.sha256()
-        for column in table.columns:
-            digest.update(repr(column.to_pylist()).encode())
+        for split in splits or ("train",):
+            for column in self.table("ratings", split).select(["user_id", "image_id", "rating"]).columns:
+                digest.update(repr(column.to_pylist()).encode())
         return digest.hexdigest()[:16]
 
     def iter_image_bytes(self) -> Iterator[tuple[int, bytes]]:

@@ -32,7 +32,16 @@ from .noise import fit_noise
 from .recipes import RECIPES
 
 
-__all__ = ["USERS_FILE", "PamelaTrainer", "make_model", "save_training_profiles", "train", "train_recipe", "validate"]
+__all__ = [
+    "USERS_FILE",
+    "PamelaTrainer",
+    "make_model",
+    "save_training_profiles",
+    "train",
+    "train_recipe",
+    "validate",
+    "write_checkpoint",
+]
 
 # Names of a token model's training people, in the order of its user table.
 USERS_FILE = "users.json"
@@ -316,14 +325,19 @@ def _save(
 ) -> None:
     """Write the checkpoint whole, or leave what is there as it is; the states of the run end with it."""
     with atomic_folder(output_dir) as temporary:
-        model.save_pretrained(temporary)
-        PamelaProcessor.from_config(model.config).save_pretrained(temporary)
+        write_checkpoint(model, temporary)
         if model.config.user_conditioning == "token":
             user_ids = folder.user_ids
             (temporary / USERS_FILE).write_text(json.dumps([user_ids[row] for row in np.unique(ratings.user)]))
         if output_dir.is_dir():
             states = {state.name for state in output_dir.glob("checkpoint-*")}
             link_tree(output_dir, temporary, skip=frozenset({*states, USERS_FILE}))
+
+
+def write_checkpoint(model: PamelaForPersonalizedScoring, directory: Path) -> None:
+    """Weights, settings, processor and code of a model, as files of a folder that exists."""
+    model.save_pretrained(directory)
+    PamelaProcessor.from_config(model.config).save_pretrained(directory)
 
 
 def _run_trainer(
