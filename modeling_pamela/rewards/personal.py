@@ -57,12 +57,12 @@ class PersonalReward:
         encoded = []
         for start in range(0, len(distinct), self.batch_size):
             pictures = [to_rgb(images[row]) for row in distinct[start : start + self.batch_size]]
-            encoded.append(self.model.pamela.get_image_embeds(**self.processor(images=pictures)))
+            encoded.append(self.model.get_image_embeds(**self.processor(images=pictures)))
         place = {row: at for at, row in enumerate(distinct)}
         embeds = {"image_embeds": torch.cat(encoded)[[place[first_row[id(image)]] for image in images]]}
         if prompts is not None:
             texts = list(dict.fromkeys(prompt or "" for prompt in prompts))
-            found = self.model.pamela.get_text_embeds(**self.processor.tokenize(texts))
+            found = self.model.get_text_embeds(**self.processor.tokenize(texts))
             embeds["text_embeds"] = found[[texts.index(prompt or "") for prompt in prompts]]
         return embeds
 

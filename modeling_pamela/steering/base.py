@@ -25,9 +25,10 @@ class Candidate:
         prompt (`str`): The prompt.
         parent (`int`, *optional*): Index of the candidate it was made from.
         seed (`int`): Of the rendering.
-        score (`float`, *optional*): The reward for the person; `None` where it was refused before it was rendered.
+        score (`float`, *optional*): The reward for the person, larger is better (a reward of which less is better is negated);
+            `None` where it was refused before it was rendered.
         std (`float`, *optional*): How unsure the reward is of it.
-        population (`float`, *optional*): The reward for the population.
+        population (`float`, *optional*): The reward for the population, likewise.
         guards (`dict`): What each guard measured, by the guard's name.
         refused (`str`, *optional*): Which guard refused it and why; `None` where none did.
         picture (`str`, *optional*): The picture's file, relative to the run's folder.

@@ -1,0 +1,126 @@
+"""
+Proposals without a language model: a vocabulary of ways to picture a thing, and a bandit that learns which of them a person likes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from .base import Candidate
+from .history import prompt_key
+
+
+__all__ = ["MODIFIERS", "ModifierKind", "ModifierProposer"]
+
+
+class ModifierKind(NamedTuple):
+    """
+    One way in which pictures of the same thing differ.
+
+    Attributes:
+        modifiers (sequence of `str`): What can be added to a prompt; at most one of a kind is.
+        cues (`str`): Words, with blanks between them. A prompt with one of them says what it wants in this respect, and gets no such modifier.
+    """
+
+    modifiers: Sequence[str]
+    cues: str
+
+
+MODIFIERS: Mapping[str, ModifierKind] = {
+    "medium": ModifierKind(
+        ("photograph", "film still", "watercolour", "oil painting", "ink drawing", "screen print poster", "pixel art", "low poly"),
+        "photo photograph photographic photorealistic painting painted watercolour watercolor drawing drawn sketch etching ink print poster "
+        "pixel poly render rendering illustration anime cartoon sculpture collage",
+    ),
+    "light": ModifierKind(
+        ("midday daylight", "golden hour", "moonlight", "misty morning", "stormy weather", "soft window light", "dramatic rim light"),
+        "light lit lighting noon midday daylight sunny sunlight sunset sunrise dusk dawn evening morning twilight night moonlight moonlit "
+        "starry fog foggy mist misty haze storm stormy rain rainy golden neon candlelight backlit",
+    ),
+    "colour": ModifierKind(
+        ("natural colours", "vivid colours", "warm amber tones", "cool teal tones", "pastel colours", "black and white"),
+        "colour color colours colors colourful colorful vivid vibrant saturated muted pastel warm cool monochrome tones palette sepia greyscale "
+        "grayscale",
+    ),
+    "composition": ModifierKind(
+        ("centred composition", "rule of thirds", "minimalist with negative space", "framed by foliage", "leading lines"),
+        "composition composed centred centered symmetrical symmetric asymmetrical thirds minimalist minimal framed framing",
+    ),
+    "camera": ModifierKind(
+        ("eye level view", "low angle view", "aerial view", "close-up", "wide panorama"),
+        "view viewed seen angle aerial overhead above below close closeup macro panorama panoramic wide lens",
+    ),
+    "mood": ModifierKind(
+        ("serene", "dramatic", "joyful", "melancholic", "mysterious", "cosy"),
+        "mood serene calm peaceful dramatic joyful happy sad melancholic gloomy mysterious eerie cosy cozy epic romantic",
+    ),
+}  # fmt: skip
+"""Kind -> what it can be. Words that generators know; [`~modeling_pamela.steering.scene_renderer.SceneRenderer`] knows most of them."""
+
+# Of a modifier's effect, and of what is not the sum of effects, as shares of the spread of the scores.
+EFFECT_STD, REST_STD = 0.7, 0.5
+
+
+@dataclass(frozen=True)
+class ModifierProposer:
+    """
+    A [`~modeling_pamela.steering.base.Proposer`] that adds modifiers to the prompt by Thompson sampling.
+
+    The score of a prompt is taken to be the sum of the effects of its modifiers, each with a Gaussian prior. A draw of the effects from their
+    posterior, given the candidates scored so far, names the best modifier of every kind or none: what is known to please comes often, what is
+    known not to, never, and what is not known now and then (Thompson 1933; Agrawal & Goyal 2013 for the linear case). The prompt's own words
+    stay as they are. It learns from prompts of other proposers too, where they have such modifiers in them.
+
+    Args:
+        vocabulary (`Mapping[str, ModifierKind]`): Kind -> what it can be.
+
+    Example:
+
+    ```python
+    >>> for prompt in ModifierProposer().propose("an ink drawing of a castle at night", [], num=2, seed=0):
+    ...     print(prompt)
+    an ink drawing of a castle at night, warm amber tones, centred composition, eye level view, cosy
+    an ink drawing of a castle at night, warm amber tones, rule of thirds, eye level view, melancholic
+
+    ```
+    """
+
+    vocabulary: Mapping[str, ModifierKind] = field(default_factory=lambda: MODIFIERS)
+
+    def propose(self, prompt: str, history: Sequence[Candidate], num: int, seed: int) -> list[str]:
+        """See [`~modeling_pamela.steering.base.Proposer`]."""
+        rng = np.random.default_rng(seed)
+        said = set(prompt_key(prompt).split())
+        kinds = [kind.modifiers for kind in self.vocabulary.values() if not said & set(kind.cues.split())]
+        mean, root = _effects([modifier for modifiers in kinds for modifier in modifiers], history)
+        known = {prompt_key(prompt), *(prompt_key(candidate.prompt) for candidate in history)}
+        found: list[str] = []
+        for _ in range(50 * num):  # where nearly all was tried, draws repeat
+            effects = iter(mean + root @ rng.standard_normal(len(mean)))
+            best = [max((next(effects), modifier) for modifier in modifiers) for modifiers in kinds]
+            text = ", ".join([prompt.strip().rstrip(".,;"), *(modifier for effect, modifier in best if effect > 0)])
+            if prompt_key(text) not in known:
+                known.add(prompt_key(text))
+                found.append(text)
+            if len(found) == num:
+                break
+        return found
+
+
+def _effects(modifiers: Sequence[str], history: Sequence[Candidate]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean `(M,)` and a square root of the covariance `(M, M)` of the effects, in units of the spread of the scores."""
+    scored = [candidate for candidate in history if candidate.score is not None]
+    scores = np.array([candidate.score for candidate in scored], float)
+    if len(scores):
+        # What a guard refused is as good as the worst.
+        scores[[candidate.refused is not None for candidate in scored]] = scores.min()
+        scores = (scores - scores.mean()) / (scores.std() or 1)
+    keys = [f" {prompt_key(candidate.prompt)} " for candidate in scored]
+    has = np.array([[f" {prompt_key(modifier)} " in key for modifier in modifiers] for key in keys], float)
+    design = np.column_stack([np.ones(len(scored)), has.reshape(len(scored), len(modifiers))])
+    prior = np.array([1.0, *[EFFECT_STD] * len(modifiers)])  # the first is the score without any modifier
+    covariance = np.linalg.inv(design.T @ design / REST_STD**2 + np.diag(prior**-2))
+    mean = covariance @ design.T @ scores / REST_STD**2
+    return mean[1:], np.linalg.cholesky(covariance[1:, 1:])

@@ -1,0 +1,416 @@
+"""
+The search of PAMELA (arXiv 2604.07427, section 6): propose variants of a prompt, render them, score them for a person, keep the best.
+"""
+
+import re
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..rewards.base import Person, Reward
+from .base import Candidate, Proposer, Renderer, SteeringError
+from .guards import ContentMeasure, Guards, colour_statistics, kept_content
+from .history import History, prompt_key
+
+
+__all__ = ["SearchProgress", "SearchResult", "SearchSettings", "search"]
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """
+    How a search goes; the defaults are the paper's.
+
+    Attributes:
+        num_candidates (`int`): Prompts a round.
+        keep (`int`): How many of the best are kept: shown to the proposer whatever `history_size`, and returned.
+        max_rounds (`int`): Rounds, not counting the rendering of the person's own prompt.
+        patience (`int`): Stop after so many rounds without gain.
+        render_seed (`int`): Of every rendering, so that pictures differ by their prompts alone.
+        seed (`int`): Of the proposer.
+        history_size (`int`, *optional*): The proposer is shown so many candidates: the kept ones, then the latest. By default all; `1` with
+            `keep=1` is the paper's.
+        max_renders (`int`, *optional*): Stop after so many pictures, the first one included.
+        max_seconds (`float`, *optional*): Stop after so long, before the next batch; a resumed search goes on counting.
+        batch_size (`int`): Pictures a call of the renderer.
+
+    Raises:
+        SteeringError: A number is out of range.
+    """
+
+    num_candidates: int = 20
+    keep: int = 1
+    max_rounds: int = 5
+    patience: int = 2
+    render_seed: int = 0
+    seed: int = 0
+    history_size: int | None = None
+    max_renders: int | None = None
+    max_seconds: float | None = None
+    batch_size: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("num_candidates", "keep", "patience", "history_size", "max_renders", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SteeringError(f"{name} is {value}; expected at least 1.")
+        for name in ("max_rounds", "render_seed", "seed", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise SteeringError(f"{name} is {value}; expected at least 0.")
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """
+    Where a search stands after a round.
+
+    Attributes:
+        round, max_rounds (`int`): The round that has ended, 0 for the person's own prompt, and the last one there can be.
+        renders (`int`): Pictures so far.
+        best ([`~modeling_pamela.steering.base.Candidate`]): The best so far.
+        seconds, seconds_left (`float`): Taken so far, and at most still to be taken, as the rounds so far went.
+    """
+
+    round: int
+    max_rounds: int
+    renders: int
+    best: Candidate
+    seconds: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """
+    What a search found.
+
+    Attributes:
+        images (list of `PIL.Image.Image`): The best pictures, at most `keep`, best first.
+        kept (list of [`~modeling_pamela.steering.base.Candidate`]): Their candidates.
+        history (list of [`~modeling_pamela.steering.base.Candidate`]): Everything that was tried, in order.
+        stopped (`str`): Why it ended: `"rounds"`, `"patience"`, `"renders"`, `"seconds"` or `"proposals"` (there were no new ones).
+        seconds (`float`): How long it took, in all processes together.
+    """
+
+    images: list[Image.Image]
+    kept: list[Candidate]
+    history: list[Candidate]
+    stopped: str
+    seconds: float
+
+    @property
+    def image(self) -> Image.Image:
+        """The best picture."""
+        return self.images[0]
+
+    @property
+    def prompt(self) -> str:
+        """Its prompt."""
+        return self.kept[0].prompt
+
+    @property
+    def score(self) -> float:
+        """Its reward, larger is better."""
+        assert self.kept[0].score is not None
+        return self.kept[0].score
+
+    @property
+    def std(self) -> float | None:
+        """How unsure the reward is of it."""
+        return self.kept[0].std
+
+
+def search(
+    prompt: str,
+    *,
+    reward: Reward,
+    proposer: Proposer,
+    renderer: Renderer,
+    person: Person = None,
+    settings: SearchSettings = SearchSettings(),
+    guards: Guards = Guards(),
+    content: ContentMeasure | None = None,
+    folder: str | Path | None = None,
+    callback: Callable[[SearchProgress], object] | None = None,
+) -> SearchResult:
+    """
+    Search for the variant of a prompt whose picture a person likes best.
+
+    Args:
+        prompt (`str`): What the person asks for. Its picture is rendered first, and is what the others are compared with.
+        reward ([`~modeling_pamela.rewards.base.Reward`]): What scores pictures.
+        proposer ([`~modeling_pamela.steering.base.Proposer`]): What writes variants.
+        renderer ([`~modeling_pamela.steering.base.Renderer`]): What makes pictures.
+        person ([`~modeling_pamela.rewards.base.Person`]): For whom; the population where not given.
+        settings ([`SearchSettings`]): How long and how wide.
+        guards ([`~modeling_pamela.steering.guards.Guards`]): What candidates must not do.
+        content ([`~modeling_pamela.steering.guards.ContentMeasure`], *optional*): What guards of content measure with, such as
+            [`~modeling_pamela.steering.guards.ModelContent`]. Without one they do not act.
+        folder (`str` or `Path`, *optional*): Of the run: pictures and history go there, and a run that was killed goes on. The same
+            arguments and a folder of before give the same result, with nothing rendered or scored again that was written down.
+        callback (callable, *optional*): Called after every round with a [`SearchProgress`]; what it raises ends the search, which can be resumed.
+
+    Returns:
+        [`SearchResult`]
+
+    Raises:
+        SteeringError: The prompt is empty, the folder holds another search, or the reward gives a score that is no number.
+        RewardError: The reward does not know the person.
+    """
+    if not prompt_key(prompt):
+        raise SteeringError("The prompt is empty; expected words that say what the picture should show.")
+    header = {
+        "prompt": prompt,
+        "settings": asdict(settings),
+        "guards": asdict(guards),
+        "person": _person_identity(person, reward),
+        **{name: _identity(part) for name, part in _parts(reward, proposer, renderer, content).items()},
+    }
+    run = _Run(prompt, reward, renderer, person, settings, guards, content, History(header, folder))
+    stopped = run.history.stopped
+    begun = run.history.candidates
+    round_number = begun[-1].round if begun else 0
+    while stopped is None:
+        stopped = run.play(round_number, proposer)
+        if callback is not None:
+            callback(run.progress(round_number))
+        stopped = stopped or run.is_over(round_number)
+        round_number += 1
+    if run.history.stopped is None:
+        run.history.stop(stopped)
+    kept = run.kept()
+    images = [run.history.picture(candidate.index) for candidate in kept]
+    return SearchResult(images, kept, run.history.candidates, stopped, run.history.seconds)
+
+
+class _Run:
+    """A search under way; all of its state is in the history."""
+
+    def __init__(
+        self,
+        prompt: str,
+        reward: Reward,
+        renderer: Renderer,
+        person: Person,
+        settings: SearchSettings,
+        guards: Guards,
+        content: ContentMeasure | None,
+        history: History,
+    ) -> None:
+        self.prompt, self.reward, self.renderer, self.person = prompt, reward, renderer, person
+        self.settings, self.guards, self.content, self.history = settings, guards, content, history
+        self.started = time.monotonic() - history.seconds
+
+    def play(self, number: int, proposer: Proposer) -> str | None:
+        """One round, or what is left of it; returns why the search ends in its middle, if so."""
+        settings = self.settings
+        if not self._of_round(number):
+            if number and self._seconds_are_up():
+                return "seconds"
+            before = self.history.candidates
+            prompts = [self.prompt]
+            if number:
+                shown = self._shown(before)
+                try:
+                    prompts = proposer.propose(
+                        self.prompt, shown, settings.num_candidates, _seed_of(settings.seed, number)
+                    )
+                except SteeringError as error:
+                    if number == 1:
+                        raise
+                    warnings.warn(f"The search ends after round {number - 1}: {error}", stacklevel=3)
+                    prompts = []
+            if not prompts:
+                return "proposals"
+            self.history.begin_round(self._candidates(number, prompts[: settings.num_candidates], before))
+        # Batches are those of the whole round whatever was done before, so that a resumed search computes the same.
+        asked = [candidate for candidate in self._of_round(number) if not _refused_unseen(candidate)]
+        for start in range(0, len(asked), settings.batch_size):
+            batch = asked[start : start + settings.batch_size]
+            if settings.max_renders is not None:
+                batch = batch[
+                    : max(
+                        0,
+                        settings.max_renders - sum(candidate.index < batch[0].index for candidate in self._rendered()),
+                    )
+                ]
+                if not batch:
+                    return "renders"
+            if batch[0].score is not None:
+                continue
+            if number and self._seconds_are_up():
+                return "seconds"
+            self.history.add(self._judge(batch), time.monotonic() - self.started)
+            self.history.forget_pictures([candidate.index for candidate in self.kept()])
+        return None
+
+    def is_over(self, number: int) -> str | None:
+        """Why the search ends after a round, if so."""
+        if number >= self.settings.max_rounds:
+            return "rounds"
+        best = self.kept()[0]
+        return "patience" if number - best.round >= self.settings.patience else None
+
+    def kept(self) -> list[Candidate]:
+        """The best candidates, best first; the earlier of two that are equal. The person's own prompt is never refused."""
+        values = [(self.guards.value(candidate), candidate) for candidate in self.history.candidates]
+        found = sorted(((-value, candidate.index, candidate) for value, candidate in values if value is not None))
+        return [candidate for _, _, candidate in found[: self.settings.keep]]
+
+    def progress(self, number: int) -> SearchProgress:
+        seconds = time.monotonic() - self.started
+        renders = len(self._rendered())
+        # A round takes as long as its pictures; without one to go by, as the first picture.
+        left = (self.settings.max_rounds - number) * self.settings.num_candidates * seconds / max(1, renders)
+        if self.settings.max_seconds is not None:
+            left = min(left, max(0.0, self.settings.max_seconds - seconds))
+        return SearchProgress(number, self.settings.max_rounds, renders, self.kept()[0], seconds, left)
+
+    def _of_round(self, number: int) -> list[Candidate]:
+        return [candidate for candidate in self.history.candidates if candidate.round == number]
+
+    def _rendered(self) -> list[Candidate]:
+        return [candidate for candidate in self.history.candidates if candidate.score is not None]
+
+    def _seconds_are_up(self) -> bool:
+        limit = self.settings.max_seconds
+        return limit is not None and time.monotonic() - self.started >= limit
+
+    def _shown(self, candidates: list[Candidate]) -> list[Candidate]:
+        """What the proposer sees, in order."""
+        size = self.settings.history_size
+        if size is None:
+            return candidates
+        kept = [candidate.index for candidate in self.kept()][:size]
+        latest = [candidate.index for candidate in candidates if candidate.index not in kept]
+        shown = {*kept, *latest[len(latest) - min(len(latest), size - len(kept)) :]}
+        return [candidate for candidate in candidates if candidate.index in shown]
+
+    def _candidates(self, number: int, prompts: Sequence[str], before: Sequence[Candidate]) -> list[Candidate]:
+        """The round's candidates, those refused that need not be rendered."""
+        kept = self.kept()
+        similarities: list[float] | list[None] = [None] * len(prompts)
+        if number and self.content is not None:
+            similarities = kept_content(self.content, self.prompt, prompts)
+        known = {
+            prompt_key(candidate.prompt): candidate.index for candidate in before if not _refused_unseen(candidate)
+        }
+        found = []
+        for index, (text, similarity) in enumerate(zip(prompts, similarities, strict=True), start=len(before)):
+            refused = None if similarity is None else self.guards.refuse_prompt(similarity)
+            if prompt_key(text) in known:
+                refused = f"duplicate: the same as candidate {known[prompt_key(text)]}"
+            elif refused is None:
+                known[prompt_key(text)] = index
+            found.append(
+                Candidate(
+                    index,
+                    number,
+                    text,
+                    _nearest(text, kept),
+                    self.settings.render_seed,
+                    guards={} if similarity is None else {"content": similarity},
+                    refused=refused,
+                )
+            )
+        return found
+
+    def _judge(self, batch: Sequence[Candidate]) -> list[Candidate]:
+        """Render what has no picture yet, score it, and look at it."""
+        new = [candidate for candidate in batch if not self.history.has_picture(candidate.index)]
+        if new:
+            pictures = self.renderer.render(
+                [candidate.prompt for candidate in new], [candidate.seed for candidate in new]
+            )
+            for candidate, picture in zip(new, pictures, strict=True):
+                self.history.save_picture(candidate.index, picture)
+        images = [self.history.picture(candidate.index) for candidate in batch]
+        told = self.guards.told(self.prompt, [candidate.prompt for candidate in batch])
+        for_population = 0 if self.person is None else len(batch)
+        people = [self.person] * len(batch) + [None] * for_population
+        scores = self.reward([*images, *images[:for_population]], [*told, *told[:for_population]], people)
+        sign = 1 if self.reward.higher_is_better else -1
+        mean = [sign * score for score in scores.mean.tolist()]
+        std = [None] * len(mean) if scores.std is None else scores.std.tolist()
+        if not np.isfinite(mean).all():
+            raise SteeringError(
+                f"The reward {self.reward.name} gave a score that is no number; nothing can be chosen by it."
+            )
+        alignment = None if self.content is None else self.content.alignment(images, self.prompt)
+        judged = []
+        for row, (candidate, image) in enumerate(zip(batch, images, strict=True)):
+            measured = {**candidate.guards, **colour_statistics(image)}
+            if alignment is not None:
+                measured["alignment"] = float(alignment[row])
+            scored = replace(
+                candidate,
+                score=mean[row],
+                std=std[row],
+                population=mean[len(batch) + row] if for_population else None,
+                guards=measured,
+                picture=None if self.history.folder is None else self.history.picture_file(candidate.index),
+            )
+            judged.append(self._compare(scored) if candidate.round else scored)
+        return judged
+
+    def _compare(self, candidate: Candidate) -> Candidate:
+        """With the first picture."""
+        base = self.history.candidates[0]
+        drift = {f"{name}_drift": candidate.guards[name] - base.guards[name] for name in ("saturation", "contrast")}
+        low, high = self.reward.score_range
+        refused = self.guards.refuse_picture(base, candidate.population, candidate.guards.get("alignment"), high - low)
+        return replace(candidate, guards={**candidate.guards, **drift}, refused=refused)
+
+
+def _refused_unseen(candidate: Candidate) -> bool:
+    """Whether it was refused before it was rendered."""
+    return candidate.refused is not None and candidate.score is None
+
+
+def _seed_of(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def _nearest(text: str, kept: Sequence[Candidate]) -> int | None:
+    """Of the kept candidates the one that shares most words with a prompt: what it was made from, as far as can be told."""
+    words = set(prompt_key(text).split())
+
+    def overlap(candidate: Candidate) -> float:
+        theirs = set(prompt_key(candidate.prompt).split())
+        return len(words & theirs) / max(1, len(words | theirs))
+
+    return max(kept, key=overlap).index if kept else None
+
+
+def _parts(reward: Reward, proposer: Proposer, renderer: Renderer, content: ContentMeasure | None) -> dict[str, Any]:
+    return {"reward": reward, "proposer": proposer, "renderer": renderer, "content": content}
+
+
+def _identity(part: Any) -> str | None:
+    """What tells a part of the search from another: its model, and the `repr` of those that have one of their own."""
+    if part is None:
+        return None
+    name = getattr(part, "name", type(part).__name__)
+    if hasattr(getattr(part, "model", None), "fingerprint"):
+        name += f" {part.model.fingerprint()}"
+    if type(part).__repr__ is not object.__repr__:
+        text = re.sub(r" at 0x[0-9a-f]+", "", repr(part))
+        name += f" {text}" if len(text) <= 200 else f" {text[:160]}… {sha256(text.encode()).hexdigest()[:12]}"
+    return name
+
+
+def _person_identity(person: Person, reward: Reward) -> str | None:
+    """A taste is told from another by its mean, so that a person who rated more in the meantime is another one."""
+    taste = getattr(reward, "people", {}).get(person) if isinstance(person, str) else person
+    if taste is None or not hasattr(taste, "posterior"):
+        return person if isinstance(person, str) else None
+    digest = sha256(taste.posterior.mean.numpy().tobytes()).hexdigest()[:16]
+    return f"{person} {digest}" if isinstance(person, str) else digest
