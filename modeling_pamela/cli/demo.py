@@ -7,7 +7,9 @@ import typer
 
 
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for the page, index.html.")] = Path("demo-output"),
+    html: Annotated[Path, typer.Option(help="The page to write; replaced if it is there.")] = Path(
+        "demo-output/index.html"
+    ),
     model: Annotated[
         str, typer.Option(help="A posterior checkpoint: its name, a folder or a Hub repo.")
     ] = "pamela-small",
@@ -28,13 +30,12 @@ def demo(
 
     The page holds the pictures it shows. Made of your own pictures and ratings it is personal data.
     """
-    from transformers import AutoProcessor
     from transformers.utils import logging
 
     from ..data.files import DataError
     from ..demo import Gallery, demo_of_one, demo_of_two
     from ..demo_page import write_demo_page
-    from .checkpoint import load_checkpoint
+    from .checkpoint import load_checkpoint, load_processor
     from .pictures import encode_pictures, read_ratings
 
     if (pictures is None) != (ratings is None):
@@ -43,7 +44,7 @@ def demo(
             f"pamela profile suggest {pictures or 'FOLDER'} --model {model}"
         )
     logging.disable_progress_bar()  # of loading, which takes a moment
-    scorer, processor = load_checkpoint(model), AutoProcessor.from_pretrained(model)
+    scorer, processor = load_checkpoint(model), load_processor(model)
     if pictures is None or ratings is None:
         typer.echo("Everything here is simulated: the pictures are generated, and no person gave any rating.")
         shown = demo_of_two(scorer, processor, seed, echo=typer.echo)
@@ -63,4 +64,4 @@ def demo(
                 f"  Spearman correlation with their true opinion: {person.srocc[0]:+.2f} before, {person.srocc[-1]:+.2f} "
                 f"after {len(person.ratings)} ratings"
             )
-    typer.echo(f"\nWrote {write_demo_page(output / 'index.html', shown, scorer)}")
+    typer.echo(f"\nWrote {write_demo_page(html, shown, scorer)}")
