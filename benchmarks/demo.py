@@ -1,7 +1,7 @@
 """
 What 15 ratings teach of the two simulated people of `pamela demo`, over many draws of pictures and ratings.
 
-    python benchmarks/demo.py [--model pamela-small] [--seeds 20] [--out benchmarks/results]
+    python benchmarks/demo.py [--model pamela-small] [--seeds 10] [--out benchmarks/results]
 
 Every seed is one run of the demo, as its page shows it; no seed is left out. Seed 0 is what `pamela demo` shows by default.
 """
@@ -32,7 +32,7 @@ def pairwise(demo: Demo) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pamela-small")
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     model, processor = load_checkpoint(options.model), load_processor(options.model)

@@ -19,7 +19,10 @@ def demo(
     ] = None,
     ratings: Annotated[
         Path | None,
-        typer.Option(help="CSV file of your own ratings: columns file (its path below the folder) and rating."),
+        typer.Option(help="CSV file of your ratings: columns file (its path below the folder) and rating."),
+    ] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Instead of --ratings: a taste profile, such as `pamela rate` saves.")
     ] = None,
     scale: Annotated[
         tuple[float, float], typer.Option(metavar="LOW HIGH", help="Lowest and highest possible rating of yours.")
@@ -35,23 +38,29 @@ def demo(
     from ..data.files import DataError
     from ..demo import Gallery, demo_of_one, demo_of_two
     from ..demo_page import write_demo_page
+    from ..taste.profile import TasteProfile
     from .checkpoint import load_checkpoint, load_processor
-    from .pictures import encode_pictures, read_ratings
+    from .pictures import encode_pictures, known_ratings, read_ratings
 
-    if (pictures is None) != (ratings is None):
+    if (pictures is not None) != ((ratings is None) != (profile is None)):
         raise DataError(
-            "Your own demo needs both --pictures FOLDER and --ratings FILE. What is worth rating first: "
-            f"pamela profile suggest {pictures or 'FOLDER'} --model {model}"
+            "Your own demo needs --pictures FOLDER and what you said of them: either --profile, such as `pamela rate FOLDER` makes, or "
+            "--ratings FILE."
         )
     logging.disable_progress_bar()  # of loading, which takes a moment
     scorer, processor = load_checkpoint(model), load_processor(model)
-    if pictures is None or ratings is None:
+    if pictures is None:
         typer.echo("Everything here is simulated: the pictures are generated, and no person gave any rating.")
         shown = demo_of_two(scorer, processor, seed, echo=typer.echo)
     else:
         encoded = encode_pictures([pictures], scorer, processor)
-        rated = read_ratings(ratings, scale, encoded.names)
         gallery = Gallery(encoded.names, encoded.files, encoded.inputs["image_embeds"])
+        if profile is not None:
+            saved = TasteProfile.from_pretrained(profile)
+            scale = saved.scale
+            rated = known_ratings(saved, encoded.names)
+        elif ratings is not None:
+            rated = read_ratings(ratings, scale, encoded.names)
         shown = demo_of_one(scorer, gallery, rated.names, rated.ratings, scale)
     for person in shown.people:
         typer.echo(

@@ -32,8 +32,30 @@ def test_own_pictures(folder, tmp_path):
     assert "more/3.webp" in page.read_text()
 
 
+def test_a_saved_profile(folder, tmp_path):
+    ratings = tmp_path / "ratings.csv"
+    ratings.write_text("file,rating\n0.webp,7\nmore/1.webp,1\n")
+    arguments = [folder, ratings, "--model", "pamela-small", "--scale", 1, 7, "--out", tmp_path / "me"]
+    assert CliRunner().invoke(app, ["profile", "fit", *map(str, arguments)]).exit_code == 0
+    pages = []
+    for source in (["--ratings", ratings, "--scale", 1, 7], ["--profile", tmp_path / "me"]):
+        page = tmp_path / "page.html"
+        run = pamela_demo("--pictures", folder, *source, "--html", page)
+        assert run.exit_code == 0, run.output
+        pages.append(page.read_text())
+    assert pages[0] == pages[1]
+
+    (folder / "0.webp").unlink()
+    run = pamela_demo("--pictures", folder, "--profile", tmp_path / "me", "--html", page)
+    assert "Set aside: the rating of '0.webp'" in run.output
+    (folder / "more" / "1.webp").unlink()
+    run = pamela_demo("--pictures", folder, "--profile", tmp_path / "me", "--html", page)
+    assert "no rating of a picture that is there" in str(run.exception)
+
+
 def test_pictures_or_ratings_alone(folder, tmp_path):
-    for arguments in (["--pictures", folder], ["--ratings", tmp_path / "ratings.csv"]):
+    ratings = ["--ratings", tmp_path / "ratings.csv"]
+    for arguments in (["--pictures", folder], ratings, [*ratings, "--profile", tmp_path, "--pictures", folder]):
         run = pamela_demo(*arguments, "--html", tmp_path / "page.html")
         assert isinstance(run.exception, DataError)
-        assert "both --pictures FOLDER and --ratings FILE" in str(run.exception)
+        assert "either --profile" in str(run.exception)
