@@ -65,6 +65,8 @@ class _Page:
             min(self.low, *(float((mean - std).min()) for mean, std in shown)),
             max(self.high, *(float((mean + std).max()) for mean, std in shown)),
         )
+        # As fine as a slider of the scale is read.
+        self.digits = 1 if self.high - self.low > 2 else 2
         self.unrated = demo.people[0].unrated
         self.num_ratings = len(demo.people[0].ratings)
         self.used: set[int] = set()
@@ -88,8 +90,8 @@ class _Page:
     def _header(self) -> str:
         if self.demo.simulated:
             lead = (
-                "A model that was trained on real people's ratings of photographs, and knew nothing of these two, asked both about "
-                f"the same {self.num_ratings} pictures. From their answers alone it ranks {len(self.unrated)} others."
+                f"A model that knew nothing of these two asked both about the same {self.num_ratings} pictures. From their answers, and "
+                f"what people like on average, it ranks {len(self.unrated)} others."
             )
             notice = f'<p class="notice"><strong>Simulated.</strong> {_SIMULATED}</p>\n'
             cards = "".join(
@@ -163,11 +165,13 @@ class _Page:
         mean, std = float(person.mean[-1, row]), float(person.std[-1, row])
         # Files have names to find them by; of generated pictures it is more telling what the person truly thinks.
         known = (
-            escape(self.demo.gallery.names[row]) if person.truth is None else f"true opinion {person.truth[row]:.1f}"
+            escape(self.demo.gallery.names[row])
+            if person.truth is None
+            else f"true opinion {person.truth[row]:.{self.digits}f}"
         )
         return (
-            f'<li>{self._picture(row)}<div class="text"><div class="score"><em>{place}</em><b>{mean:.1f}</b>'
-            f"<small>± {std:.1f}</small></div>{self._bar(mean, std)}<small>{known}<br>everybody’s #{population}</small></div></li>\n"
+            f'<li>{self._picture(row)}<div class="text"><div class="score"><em>{place}</em><b>{mean:.{self.digits}f}</b>'
+            f"<small>± {std:.{self.digits}f}</small></div>{self._bar(mean, std)}<small>{known}<br>everybody’s #{population}</small></div></li>\n"
         )
 
     def _progress(self) -> str:
@@ -206,8 +210,9 @@ class _Page:
         return (
             f"With {len(self.unrated)} pictures, a correlation is only known to about ±{(len(self.unrated) - 1) ** -0.5:.2f}, and this is "
             "one draw of pictures and ratings, not a chosen one (<code>--seed</code> gives others; <code>benchmarks/demo.py</code> "
-            "repeats it). Painted scenes are far from the photographs that the model was trained on, and nobody in training had so "
-            "single-minded a taste: on photographs and real people the ranking is better from the start, and ratings change it less."
+            "repeats it). pamela-small was trained on photographs that people rated. Painted scenes are far from these, and nobody in "
+            "training had so single-minded a taste: on photographs and real people its ranking is better from the start, and ratings "
+            "change it less."
         )
 
     def _ratings(self) -> str:
@@ -287,7 +292,7 @@ class _Page:
         ]
         for step in order[:_REASONS]:
             parts.append(
-                f"<tr><td>{self._picture(person.rated[step])}</td><td>rated {person.ratings[step]:.1f}"
+                f"<tr><td>{self._picture(person.rated[step])}</td><td>rated {person.ratings[step]:.{self.digits}f}"
                 f'<div class="move {"up" if moves[step] > 0 else "down"}">{_fill(abs(moves[step]) / most)}</div></td>'
                 f"<td>{_signed(moves[step])}</td></tr>"
             )
@@ -307,7 +312,7 @@ class _Page:
             mean, std = float(person.mean[-1, row]), float(person.std[-1, row])
             columns.append(
                 f'<div class="person {_letter(number)}"><h3>{self._whom(person)}</h3>\n<ol class="cards one"><li>{self._picture(row)}'
-                f'<div class="text"><div class="score"><b>{mean:.1f}</b><small>± {std:.1f} expected</small></div>{self._bar(mean, std)}'
+                f'<div class="text"><div class="score"><b>{mean:.{self.digits}f}</b><small>± {std:.{self.digits}f} expected</small></div>{self._bar(mean, std)}'
                 f"<small>{escape(self.demo.gallery.names[row])}</small></div></li></ol></div>"
             )
         text = (
@@ -369,7 +374,7 @@ class _Page:
         return (
             f'<div class="slider"><i class="gap" style="left:{min(at):.1f}%;width:{abs(at[1] - at[0]):.1f}%"></i>'
             f'<i class="ring" style="left:{at[0]:.1f}%"></i><i class="dot" style="left:{at[1]:.1f}%"></i></div>'
-            f'<div class="said"><b>rated {rating:.1f}</b> <small>expected {guess:.1f}</small></div>'
+            f'<div class="said"><b>rated {rating:.{self.digits}f}</b> <small>expected {guess:.{self.digits}f}</small></div>'
         )
 
     # Charts ---------------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def test_python_blocks_run(tmp_path, monkeypatch):
 def folder(tmp_path_factory):
     """What the commands are given: photos/, ratings.csv and tables/."""
     folder = tmp_path_factory.mktemp("readme")
-    write_scene_dataset(folder / "tables", 24, 30, 24, seed=0, size=(96, 72))
+    write_scene_dataset(folder / "tables", 48, 24, 48, seed=0, size=(96, 72))
     (folder / "photos" / "more").mkdir(parents=True)
     names = ["beach.jpg", *(f"more/{number}.jpg" for number in range(15))]
     for name, scene in zip(names, sample_scenes(16, seed=1), strict=True):
@@ -67,7 +67,9 @@ def test_commands_run(command, folder, monkeypatch):
 
 def test_links_lead_somewhere():
     targets = re.findall(r"\]\(([^)]+)\)", TEXT)
-    headings = {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)}
+    headings = {
+        re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    }
     for target in targets:
         assert target[1:] in headings if target.startswith("#") else (ROOT / target).exists(), target
     for path in re.findall(r"`((?:examples|benchmarks|docs)/[\w/]+\.\w+)`", TEXT):
