@@ -20,7 +20,7 @@ llm: .venv/.llm
 	touch $@
 
 demo: install
-	$(BIN)/pamela demo --output demo-output
+	$(BIN)/pamela demo --html demo-output/index.html
 
 test: quality llm
 	$(BIN)/python -m pytest

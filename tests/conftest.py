@@ -65,6 +65,14 @@ def tiny_token_model(tiny_token_config, tiny_pictures):
     return make_fitted(tiny_token_config, tiny_pictures)
 
 
+@pytest.fixture(scope="session")
+def small_checkpoint():
+    """The model that travels inside the package, and its processor."""
+    from modeling_pamela.cli.checkpoint import load_checkpoint, load_processor
+
+    return load_checkpoint("pamela-small").eval(), load_processor("pamela-small")
+
+
 def make_fitted(config, pictures):
     torch.manual_seed(0)
     model = PamelaForPersonalizedScoring(PamelaConfig(**{**config, "initializer_range": 0.3}))

@@ -15,8 +15,17 @@ if TYPE_CHECKING:
 
     from ..modeling_pamela import PamelaForPersonalizedScoring
     from ..processing_pamela import PamelaProcessor
+    from ..taste.profile import TasteProfile
 
-__all__ = ["EncodedPictures", "RatedFiles", "demographics_embeds", "encode_pictures", "read_ratings", "write_scores"]
+__all__ = [
+    "EncodedPictures",
+    "RatedFiles",
+    "demographics_embeds",
+    "encode_pictures",
+    "known_ratings",
+    "read_ratings",
+    "write_scores",
+]
 
 
 class EncodedPictures(NamedTuple):
@@ -164,6 +173,30 @@ def read_ratings(path: Path, scale: tuple[float, float], names: list[str]) -> Ra
         raise DataError(
             f"{path} has no rating that can be used ({problems[0] if problems else 'it has no rows'}). Name files by their paths below "
             f"the folder, such as {names[0]!r}."
+        )
+    return rated
+
+
+def known_ratings(profile: "TasteProfile", names: list[str]) -> RatedFiles:
+    """
+    The ratings in a profile, on its own scale. Those of pictures that are not there are named on stderr and set aside.
+
+    Raises:
+        DataError: It has no rating of a picture that is there.
+    """
+    from ..data.files import DataError
+
+    low, high = profile.scale
+    known, rated = set(names), RatedFiles([], [])
+    for name, rating in zip(profile.evidence.rating_ids, profile.evidence.ratings.tolist(), strict=True):
+        if name in known:
+            rated.names.append(name)
+            rated.ratings.append(low + (high - low) * rating)
+        else:
+            typer.secho(f"Set aside: the rating of {name!r}, which is not there", fg=typer.colors.YELLOW, err=True)
+    if not rated.names:
+        raise DataError(
+            f"The profile has no rating of a picture that is there (such as {names[0]!r}). Name the folder whose pictures were rated."
         )
     return rated
 

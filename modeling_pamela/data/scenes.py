@@ -11,7 +11,7 @@ learned directions of a taste model do. A rating adds noise and is cut to the sc
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -102,6 +102,34 @@ class SimulatedRater:
     bias: float
     scale: float
     noise: float
+
+    @classmethod
+    def preferring(
+        cls, user_id: str, points: Mapping[str, Mapping[str, float]], noise: float = 0.3
+    ) -> "SimulatedRater":
+        """
+        A person of a given taste.
+
+        Args:
+            user_id (`str`): Name.
+            points (`Mapping`): Attribute to value to what it is worth, in points of the scale; 0 where a value is not named.
+            noise (`float`): Standard deviation of a rating around the true opinion, in points.
+
+        Example:
+
+        ```python
+        >>> fan = SimulatedRater.preferring("fan", {"light": {"fog": 1.5, "noon": -1.0}})
+        >>> [fan.utility(Scene.from_prompt(words, seed=0)) for words in ("fog", "noon", "night")]
+        [4.5, 2.0, 3.0]
+
+        ```
+        """
+        weights = []
+        for block in _BLOCKS:
+            worth = points.get(block[0], {}) if len(block) == 1 else {}
+            values = list(ATTRIBUTES[block[0]]) if len(block) == 1 else range(_values(block))
+            weights.append([worth.get(str(value), 0.0) for value in values])
+        return cls(user_id, np.concatenate(weights), bias=0.0, scale=1.0, noise=noise)
 
     def utility(self, scene: Scene) -> float:
         """True opinion in points of the scale from 1 to 5, which it may leave: no noise, no ties by cutting."""

@@ -1,44 +1,61 @@
-import re
-
-import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from modeling_pamela.cli import app
 from modeling_pamela.data.files import DataError
-from modeling_pamela.demo import run_demo
+from modeling_pamela.data.scenes import sample_scenes
 
 
-TINY = {"num_scenes": 16, "num_raters": 12, "ratings_per_rater": 16, "num_rated": 5, "num_new": 6}
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_run_twice(tmp_path):
-    lines: list[str] = []
-    rankings = run_demo(tmp_path / "demo", **TINY, echo=lines.append)
-    person, opposite = rankings
-    assert opposite.person.user_id == f"{person.person.user_id}-opposite"
-    assert person.ratings.shape == (5,)
-    assert person.mean.shape == person.std.shape == (6,)
-    assert (person.std > 0).all()
-    # The population's order cannot be right for both.
-    assert person.population_srocc == pytest.approx(-opposite.population_srocc)
-
-    printed = "\n".join(lines)
-    assert "no person gave any rating" in lines[0]
-    assert len(re.findall(r"^  \d\.\d\d ± \d\.\d\d  \w", printed, re.MULTILINE)) == 10
-    assert printed.count("Spearman correlation") == 2
-    page = (tmp_path / "demo" / "index.html").read_text()
-    assert "no person gave any rating" in page
-    assert page.count("<img ") == 2 * 5 + 3 * 6
-
-    again = run_demo(tmp_path / "demo", **TINY, echo=lines.append)
-    np.testing.assert_array_equal(again[0].mean, person.mean)
-    assert (tmp_path / "demo" / "index.html").read_text() == page
+def pamela_demo(*arguments: object):
+    return CliRunner().invoke(app, ["demo", *map(str, arguments)])
 
 
-def test_nothing_of_others_is_deleted(tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "precious.txt").write_text("keep")
-    with pytest.raises(DataError, match="not a demo of before"):
-        run_demo(tmp_path)
-    assert (tmp_path / "data" / "precious.txt").read_text() == "keep"
-    with pytest.raises(DataError, match="not a demo of before"):
-        run_demo(tmp_path / "data" / "precious.txt")
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    for number, scene in enumerate(sample_scenes(5, seed=0)):
+        scene.render((64, 48)).save(folder / ("more" if number % 2 else "") / f"{number}.webp")
+    return folder
+
+
+def test_own_pictures(folder, tmp_path):
+    ratings, page = tmp_path / "ratings.csv", tmp_path / "page.html"
+    ratings.write_text("file,rating\n0.webp,7\nmore/1.webp,1\nnone.webp,3\n")
+    run = pamela_demo("--pictures", folder, "--ratings", ratings, "--scale", 1, 7, "--html", page)
+    assert run.exit_code == 0, run.output
+    assert "there is no picture 'none.webp'" in run.output
+    assert "best of 3 new pictures" in run.output
+    assert "more/3.webp" in page.read_text()
+
+
+def test_a_saved_profile(folder, tmp_path):
+    ratings = tmp_path / "ratings.csv"
+    ratings.write_text("file,rating\n0.webp,7\nmore/1.webp,1\n")
+    arguments = [folder, ratings, "--model", "pamela-small", "--scale", 1, 7, "--out", tmp_path / "me"]
+    assert CliRunner().invoke(app, ["profile", "fit", *map(str, arguments)]).exit_code == 0
+    pages = []
+    for source in (["--ratings", ratings, "--scale", 1, 7], ["--profile", tmp_path / "me"]):
+        page = tmp_path / "page.html"
+        run = pamela_demo("--pictures", folder, *source, "--html", page)
+        assert run.exit_code == 0, run.output
+        pages.append(page.read_text())
+    assert pages[0] == pages[1]
+
+    (folder / "0.webp").unlink()
+    run = pamela_demo("--pictures", folder, "--profile", tmp_path / "me", "--html", page)
+    assert "Set aside: the rating of '0.webp'" in run.output
+    (folder / "more" / "1.webp").unlink()
+    run = pamela_demo("--pictures", folder, "--profile", tmp_path / "me", "--html", page)
+    assert "no rating of a picture that is there" in str(run.exception)
+
+
+def test_pictures_or_ratings_alone(folder, tmp_path):
+    ratings = ["--ratings", tmp_path / "ratings.csv"]
+    for arguments in (["--pictures", folder], ratings, [*ratings, "--profile", tmp_path, "--pictures", folder]):
+        run = pamela_demo(*arguments, "--html", tmp_path / "page.html")
+        assert isinstance(run.exception, DataError)
+        assert "either --profile" in str(run.exception)
