@@ -26,6 +26,7 @@ from modeling_pamela.data.files import atomic_write
 from modeling_pamela.data.painting import ATTRIBUTES, Scene, sample_scenes
 from modeling_pamela.data.scenes import RATING_SCALE, SimulatedRater, sample_raters
 from modeling_pamela.demo import Pictures, make_model
+from modeling_pamela.evaluation.bootstrap import bootstrap_mean, paired_difference
 from modeling_pamela.rewards.personal import PersonalReward
 from modeling_pamela.steering.base import Candidate
 from modeling_pamela.steering.guards import Guards, ModelContent

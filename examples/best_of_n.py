@@ -34,6 +34,7 @@ def make_renderer(pipeline: str | None) -> Renderer:
     if pipeline is None:
         return SceneRenderer()
     from diffusers import AutoPipelineForText2Image
+
     from modeling_pamela.steering.diffusers_renderer import DiffusersRenderer
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -78,5 +78,6 @@ class DiffusionReward:
             )
         mean, std = self.reward(pictures, list(prompts), people)
         scores = mean.numpy() if self.reward.higher_is_better else -mean.numpy()
-        scores = np.where(black, self.black_score, scores) if black.any() else scores
+        if self.black_score is not None:
+            scores = np.where(black, self.black_score, scores)
         return scores.astype(np.float32), {"black": black} | ({} if std is None else {"std": std.numpy()})

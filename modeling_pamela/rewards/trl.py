@@ -233,19 +233,18 @@ class PamelaReward:
         failures = []
         try:
             found.update(zip(missing, self._call_renderer(missing), strict=True))
-        except (
-            Exception
-        ):  # Renderers are anything from a pipeline to a web service; one prompt may be what they choke on.
+        except Exception:
+            # Renderers are anything from a pipeline to a web service; one prompt may be what they choke on.
             for key in missing:
                 try:
                     found[key] = self._call_renderer([key])[0]
                 except Exception as error:
                     failures.append((key, error))
         if failures:
-            (prompt, _), error = failures[0]
-            message = f"{len(failures)} of {len(wanted)} pictures could not be rendered; the first, of {prompt[:80]!r}: {type(error).__name__}: {error}"
+            (prompt, _), reason = failures[0]
+            message = f"{len(failures)} of {len(wanted)} pictures could not be rendered; the first, of {prompt[:80]!r}: {type(reason).__name__}: {reason}"
             if not found:
-                raise RewardError(message) from error
+                raise RewardError(message) from reason
             warnings.warn(message, stacklevel=4)
         for key in wanted:
             if key in found:
