@@ -15,6 +15,7 @@ from .demo import demo
 from .embed import embed
 from .evaluate import evaluate
 from .profile import profile_app
+from .push import checkpoint, push
 from .rank import rank
 from .reproduce import reproduce
 from .score import score
@@ -56,4 +57,6 @@ app.command()(rank)
 app.add_typer(profile_app, name="profile")
 app.command()(evaluate)
 app.command()(reproduce)
+app.command()(checkpoint)
+app.command()(push)
 app.command()(demo)
