@@ -1,28 +1,23 @@
 """
-What pamela-small gives away of a person whose ratings it was trained on.
-
-    python benchmarks/checkpoint_privacy.py --work DIR [--left-out 12] [--out benchmarks/results]
-
-`--work` is the work folder of `benchmarks/checkpoint.py`. Two questions:
+What a model of the closed form gives away of a person whose ratings it was trained on. Part of `benchmarks/checkpoint.py`.
 
 - Influence: the model is trained again without one person, some people one after the other; how far do scores move?
 - Membership: somebody who knows a person's ratings asks whether the person was a training person, by how likely the model finds
-  these ratings. Training people of the five held-out runs against people held out, ratings of the same pictures; the area
-  under the curve is .5 where nothing can be told.
+  these ratings. Training people of held-out runs against people held out, who rated the same pictures; the area under the curve is .5
+  where nothing can be told.
 """
 
-import argparse
 import copy
-import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from checkpoint import NAME, SEEDS
 from scipy.stats import mannwhitneyu, spearmanr
 
-from modeling_pamela import PamelaForPersonalizedScoring, checkpoint
+from modeling_pamela import PamelaForPersonalizedScoring
 from modeling_pamela.data.embed import FolderEmbeddings, read_embeddings
 from modeling_pamela.data.folder import DataFolder, Ratings
 from modeling_pamela.training.closed_form import fit_closed_form
@@ -42,10 +37,9 @@ def scores(model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings) ->
     return model.eval()(image_embeds=embeddings.image).population_scores.double().numpy()
 
 
-def influence(work: Path, number: int) -> list[dict[str, float]]:
+def influence(folder: DataFolder, checkpoint: Path, number: int) -> list[dict[str, float]]:
     """How far the population scores of the training pictures move when one person is left out."""
-    shipped = PamelaForPersonalizedScoring.from_pretrained(checkpoint(NAME))
-    folder = DataFolder(work / "oasis")
+    shipped = PamelaForPersonalizedScoring.from_pretrained(checkpoint)
     ratings, embeddings = folder.ratings(*folder.splits), read_embeddings(folder, shipped.config)
 
     def fit(part: Ratings) -> np.ndarray:
@@ -75,10 +69,9 @@ def influence(work: Path, number: int) -> list[dict[str, float]]:
 
 
 @torch.no_grad()
-def membership(work: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def membership(folder: DataFolder, checkpoint: Path) -> tuple[np.ndarray, np.ndarray]:
     """Mean log likelihood of a rating, by person: of training people, and of people held out, who rated the same pictures."""
-    folder = DataFolder(work / f"split-{seed}")
-    model = PamelaForPersonalizedScoring.from_pretrained(work / f"{NAME}-{seed}").eval()
+    model = PamelaForPersonalizedScoring.from_pretrained(checkpoint).eval()
     embeddings = read_embeddings(folder, model.config)
     features = model(image_embeds=embeddings.image, text_embeds=embeddings.text).taste_features.double()
     prior, noise = model.prior_taste()[0].double(), model.noise_variance
@@ -96,30 +89,24 @@ def membership(work: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return found[0], found[1]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("benchmarks/work"))
-    parser.add_argument("--left-out", type=int, default=12)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+def measure(work: Path, shipped: Path, held_out: Sequence[str], left_out: int = 10) -> dict[str, Any]:
+    """
+    Both, as numbers of the card.
+
+    Args:
+        work (`Path`): Work folder of `benchmarks/checkpoint.py`.
+        shipped (`Path`): The checkpoint, trained on everybody.
+        held_out (sequence of `str`): Names of the held-out models in the work folder, in the order of the splits.
+        left_out (`int`): People to train without.
+    """
     areas = []
-    for seed in SEEDS:
-        inside, outside = membership(arguments.work, seed)
+    for seed, name in enumerate(held_out):
+        inside, outside = membership(DataFolder(work / f"split-{seed}"), work / name)
         areas.append(float(mannwhitneyu(inside, outside).statistic) / (len(inside) * len(outside)))
-        print(f"split {seed}: area under the curve {areas[-1]:.3f}", flush=True)
-    rows = influence(arguments.work, arguments.left_out)
-    results = {
-        "membership": {"areas": areas, "mean": float(np.mean(areas))},
-        "influence": {"people": len(rows)}
-        | {
-            name: {"mean": float(np.mean([row[name] for row in rows])), "most": max(row[name] for row in rows)}
-            for name in rows[0]
-        },
+        print(f"membership, split {seed}: area under the curve {areas[-1]:.3f}", flush=True)
+    rows = influence(DataFolder(work / "oasis"), shipped, left_out)
+    summary = {
+        name: {"mean": float(np.mean([row[name] for row in rows])), "most": max(row[name] for row in rows)}
+        for name in rows[0]
     }
-    (arguments.out / "checkpoint_privacy.json").write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results, indent=1))
-
-
-if __name__ == "__main__":
-    main()
+    return {"membership": areas, "left out": left_out, "influence": summary}
