@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("benchmarks/work"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--checkpoint", type=Path, default=Path("modeling_pamela/checkpoints") / NAME)
+    parser.add_argument("--left-out", type=int, default=10, help="people to train without, one after the other")
     arguments = parser.parse_args()
     source = os.environ.get("PAMELA_OASIS_DIR")
     if not source:
@@ -214,7 +215,9 @@ def main() -> None:
     final = PamelaForPersonalizedScoring.from_pretrained(arguments.checkpoint)
     results["fingerprint"] = final.fingerprint()
     results["milliseconds a picture"] = encoding_time(oasis, final)
-    results["privacy"] = measure(arguments.work, arguments.checkpoint, [f"{NAME}-{seed}" for seed in SEEDS])
+    results["privacy"] = measure(
+        arguments.work, arguments.checkpoint, [f"{NAME}-{seed}" for seed in SEEDS], arguments.left_out
+    )
     (arguments.out / "checkpoint.json").write_text(json.dumps(results, indent=1) + "\n")
     (arguments.checkpoint / "README.md").write_text(card(final, oasis, results), encoding="utf-8")
 
