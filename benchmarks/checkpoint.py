@@ -168,7 +168,7 @@ def card(model: PamelaForPersonalizedScoring, folder: DataFolder, results: dict[
         "groups_k": 15,
         "privacy": (
             "The weights are principal components and kernel landmarks of the photographs' embeddings, a regression of the crowd's mean ratings on them, and the covariance of 600 people's "
-            "tastes. No row of them belongs to a person. Trained again without one person, for "
+            "tastes. No row of them belongs to a person. Solved again without one person's ratings, for "
             f"{results['privacy']['left out']} people drawn at random, population scores of the training pictures move by {influence['root mean square']['mean']:.4f} of the scale (root mean "
             f"square; at most {influence['most']['most']:.4f} for any person and picture), with a rank correlation of {influence['rank correlation']['mean']:.4f}; the moves correlate with what the person "
             f"wished by {wishes['mean']:.2f}, as any mean moves towards those who are in it. Somebody who knows all of a person's ratings and asks the model how likely they are tells training people from "
@@ -191,7 +191,6 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("benchmarks/work"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--checkpoint", type=Path, default=Path("modeling_pamela/checkpoints") / NAME)
-    parser.add_argument("--left-out", type=int, default=10, help="people to train without, one after the other")
     arguments = parser.parse_args()
     source = os.environ.get("PAMELA_OASIS_DIR")
     if not source:
@@ -215,9 +214,7 @@ def main() -> None:
     final = PamelaForPersonalizedScoring.from_pretrained(arguments.checkpoint)
     results["fingerprint"] = final.fingerprint()
     results["milliseconds a picture"] = encoding_time(oasis, final)
-    results["privacy"] = measure(
-        arguments.work, arguments.checkpoint, [f"{NAME}-{seed}" for seed in SEEDS], arguments.left_out
-    )
+    results["privacy"] = measure(arguments.work, arguments.checkpoint, [f"{NAME}-{seed}" for seed in SEEDS])
     (arguments.out / "checkpoint.json").write_text(json.dumps(results, indent=1) + "\n")
     (arguments.checkpoint / "README.md").write_text(card(final, oasis, results), encoding="utf-8")
 

@@ -1,70 +1,63 @@
 """
 What a model of the closed form gives away of a person whose ratings it was trained on. Part of `benchmarks/checkpoint.py`.
 
-- Influence: the model is trained again without one person, some people one after the other; how far do scores move?
+- Influence: the population score is solved again without one person, some people one after the other, prior variances kept; how far do
+  scores move? (What differs between people is an average over them likewise, and is not looked at.)
 - Membership: somebody who knows a person's ratings asks whether the person was a training person, by how likely the model finds
   these ratings. Training people of held-out runs against people held out, who rated the same pictures; the area under the curve is .5
   where nothing can be told.
 """
 
-import copy
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import mannwhitneyu, spearmanr
+from torch import Tensor
 
 from modeling_pamela import PamelaForPersonalizedScoring
-from modeling_pamela.data.embed import FolderEmbeddings, read_embeddings
-from modeling_pamela.data.folder import DataFolder, Ratings
-from modeling_pamela.training.closed_form import fit_closed_form
-from modeling_pamela.training.trainer import make_model
-
-
-def without(ratings: Ratings, user: int) -> Ratings:
-    """All ratings but one person's."""
-    keep = ratings.user != user
-    columns = ("rating_id", "user", "image", "rating", "rating_norm")
-    return replace(ratings, **{name: getattr(ratings, name)[keep] for name in columns})
+from modeling_pamela.data.embed import read_embeddings
+from modeling_pamela.data.folder import DataFolder
+from modeling_pamela.training import closed_form
 
 
 @torch.no_grad()
-def scores(model: PamelaForPersonalizedScoring, embeddings: FolderEmbeddings) -> np.ndarray:
-    """Population scores of all pictures of a folder, without captions."""
-    return model.eval()(image_embeds=embeddings.image).population_scores.double().numpy()
-
-
 def influence(folder: DataFolder, checkpoint: Path, number: int) -> list[dict[str, float]]:
-    """How far the population scores of the training pictures move when one person is left out."""
-    shipped = PamelaForPersonalizedScoring.from_pretrained(checkpoint)
-    ratings, embeddings = folder.ratings(*folder.splits), read_embeddings(folder, shipped.config)
+    """How far the population scores of the training pictures move, without captions, when one person is left out."""
+    model = PamelaForPersonalizedScoring.from_pretrained(checkpoint).eval()
+    ratings, embeddings = folder.ratings(*folder.splits), read_embeddings(folder, model.config)
+    pictures, place = np.unique(ratings.image, return_inverse=True)
+    inputs = {"image_embeds": embeddings.image[pictures], "text_embeds": embeddings.text[pictures]}
+    features, blocks = model.pamela(**inputs).pooler_output.double(), closed_form._input_blocks(model)
+    people = closed_form._pad(ratings, place)
+    means, counts = closed_form._crowd_means(people, len(pictures))
+    scales, noise = closed_form._fit_population_hyperparameters(features, blocks, means, counts)
+    seen = features * scales
+    seen[:, blocks["text"]] = 0.0
 
-    def fit(part: Ratings) -> np.ndarray:
-        config = copy.deepcopy(shipped.config)
-        model = make_model(config, part, embeddings, 0)
-        fit_closed_form(model, part, embeddings, 0)
-        return scores(model, embeddings)
+    def scores(part: closed_form._People) -> Tensor:
+        found, given = closed_form._crowd_means(part, len(pictures))
+        weights, bias = closed_form._solve_population(seen, found, noise * given.mean() / given)
+        return bias + seen @ weights
 
-    everybody = fit(ratings)
-    people = np.unique(ratings.user)
-    rows = []
-    for user in np.random.default_rng(0).choice(people, number, replace=False):
-        moved = fit(without(ratings, int(user))) - everybody
-        own = ratings.user == user
-        # What the person gave more than the crowd, and what the model would lose with them.
-        wish = ratings.rating_norm[own] - everybody[ratings.image[own]]
+    everybody, rows = scores(people), []
+    for person in np.random.default_rng(0).choice(len(people.mask), number, replace=False):
+        keep = torch.arange(len(people.mask)) != int(person)
+        columns = (people.picture, people.rating, people.mask, people.data_set, people.weight)
+        moved = scores(closed_form._People(*(column[keep] for column in columns))) - everybody
+        own, rated = people.mask[person], people.picture[person]
+        # What the person gave more than the model's crowd, and what the model loses with them.
+        wish = people.rating[person][own] - everybody[rated[own]]
         rows.append(
             {
-                "root mean square": float(np.sqrt((moved**2).mean())),
-                "most": float(np.abs(moved).max()),
+                "root mean square": float(moved.square().mean().sqrt()),
+                "most": float(moved.abs().max()),
                 "rank correlation": float(spearmanr(everybody, everybody + moved).statistic),
-                "correlation with the person's wishes": float(-np.corrcoef(moved[ratings.image[own]], wish)[0, 1]),
+                "correlation with the person's wishes": float(-np.corrcoef(moved[rated[own]], wish)[0, 1]),
             }
         )
-        print(rows[-1], flush=True)
     return rows
 
 
@@ -89,7 +82,7 @@ def membership(folder: DataFolder, checkpoint: Path) -> tuple[np.ndarray, np.nda
     return found[0], found[1]
 
 
-def measure(work: Path, shipped: Path, held_out: Sequence[str], left_out: int = 10) -> dict[str, Any]:
+def measure(work: Path, shipped: Path, held_out: Sequence[str], left_out: int = 100) -> dict[str, Any]:
     """
     Both, as numbers of the card.
 
@@ -97,7 +90,7 @@ def measure(work: Path, shipped: Path, held_out: Sequence[str], left_out: int = 
         work (`Path`): Work folder of `benchmarks/checkpoint.py`.
         shipped (`Path`): The checkpoint, trained on everybody.
         held_out (sequence of `str`): Names of the held-out models in the work folder, in the order of the splits.
-        left_out (`int`): People to train without.
+        left_out (`int`): People to solve without.
     """
     areas = []
     for seed, name in enumerate(held_out):
