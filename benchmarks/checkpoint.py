@@ -44,7 +44,7 @@ from modeling_pamela.training.trainer import train
 NAME = "pamela-small"
 SEEDS = (0, 1, 2, 3, 4)
 CONTEXTS = (0, 5, 15, 50)
-# Smaller groups of people are counted but not judged.
+# Smaller groups of people are left out.
 LEAST_PEOPLE = 20
 # A person's folder has neither captions nor metadata, and who somebody is should not decide what they are shown first. Both cost
 # nothing on validation people (benchmarks/README.md), nor do fewer components of the caption.
@@ -111,7 +111,8 @@ def by_group(folder: DataFolder, splits: Sequence[Sequence[Result]], k: int) -> 
                     continue
                 interval = bootstrap_mean(values[chosen], ids[chosen])
                 row[f"{method}, k = {size}"] = [interval.mean, interval.low, interval.high]
-            rows.append(row)
+            if row["people"] >= LEAST_PEOPLE:
+                rows.append(row)
     return rows
 
 
