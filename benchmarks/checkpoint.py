@@ -171,7 +171,7 @@ def card(model: PamelaForPersonalizedScoring, folder: DataFolder, results: dict[
             "The weights are principal components and kernel landmarks of the photographs' embeddings, a regression of the crowd's mean ratings on them, and the covariance of 600 people's "
             "tastes. No row of them belongs to a person. Solved again without one person's ratings, for "
             f"{results['privacy']['left out']} people drawn at random, population scores of the training pictures move by {influence['root mean square']['mean']:.4f} of the scale (root mean "
-            f"square; at most {influence['most']['most']:.4f} for any person and picture), with a rank correlation of {influence['rank correlation']['mean']:.4f}; the moves correlate with what the person "
+            f"square; at most {influence['most']['most']:.4f} for any person and picture), with a rank correlation of {influence['rank correlation']['mean']:.5f}; the moves correlate with what the person "
             f"wished by {wishes['mean']:.2f}, as any mean moves towards those who are in it. Somebody who knows all of a person's ratings and asks the model how likely they are tells training people from "
             f"others with an area under the curve of {np.mean(areas):.3f} ({min(areas):.3f} to {max(areas):.3f} over the five held-out runs; .5 is a guess). That is a measurement of one attack, not a "
             "guarantee: training is deterministic and not differentially private, so somebody who has everybody else's ratings can train with and without a person and compare. "
