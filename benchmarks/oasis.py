@@ -61,12 +61,23 @@ def prepare(source: Path, work: Path, seed: int) -> DataFolder:
     return DataFolder(folder)
 
 
+def token_model(folder: DataFolder, work: Path, seed: int, with_prompts: bool) -> Path:
+    """Folder of the paper's token model of one split, trained if it is not there."""
+    directory = work / f"token-{seed}{'' if with_prompts else '-no-prompts'}"
+    if not (directory / "seconds.json").exists():
+        shutil.rmtree(directory, ignore_errors=True)
+        watch, recipe = Stopwatch(), RECIPES["token"]
+        config = recipe.config(use_text=with_prompts)
+        train(folder, config, directory, seed=seed, callbacks=[watch], **recipe.training())
+        (directory / "seconds.json").write_text(json.dumps({"token to its best validation": watch.seconds_to_best}))
+    return directory
+
+
 def run_split(
     folder: DataFolder, work: Path, seed: int, with_prompts: bool
 ) -> tuple[list[Result], list[Result], dict[str, float]]:
     """Results on unseen people, on seen people, and seconds of training."""
-    name = f"{seed}{'' if with_prompts else '-no-prompts'}"
-    posterior_dir, token_dir = work / f"posterior-{seed}", work / f"token-{name}"
+    posterior_dir = work / f"posterior-{seed}"
     seconds: dict[str, float] = {}
     # One posterior model serves pictures with and without prompts.
     if not (posterior_dir / "seconds.json").exists():
@@ -76,12 +87,7 @@ def run_split(
         seconds["posterior"] = time.perf_counter() - start
         (posterior_dir / "seconds.json").write_text(json.dumps(seconds))
     seconds |= json.loads((posterior_dir / "seconds.json").read_text())
-    if not (token_dir / "seconds.json").exists():
-        shutil.rmtree(token_dir, ignore_errors=True)
-        watch, recipe = Stopwatch(), RECIPES["token"]
-        config = recipe.config(use_text=with_prompts)
-        train(folder, config, token_dir, seed=seed, callbacks=[watch], **recipe.training())
-        (token_dir / "seconds.json").write_text(json.dumps({"token to its best validation": watch.seconds_to_best}))
+    token_dir = token_model(folder, work, seed, with_prompts)
     seconds |= json.loads((token_dir / "seconds.json").read_text())
 
     posterior = PamelaForPersonalizedScoring.from_pretrained(posterior_dir)

@@ -1,11 +1,12 @@
 """Trained models that travel inside the package, so that there is one without a network."""
 
+import shutil
 from pathlib import Path
 
-from ..data.files import DataError
+from ..data.files import DataError, atomic_folder
 
 
-__all__ = ["checkpoint", "checkpoint_names"]
+__all__ = ["checkpoint", "checkpoint_names", "copy_checkpoint"]
 
 
 def checkpoint_names() -> list[str]:
@@ -42,3 +43,32 @@ def checkpoint(name: str) -> Path:
     if name not in names:
         raise DataError(f"No model {name!r} is part of the package; expected one of: {', '.join(names)}.")
     return Path(__file__).parent / name
+
+
+def copy_checkpoint(name: str, out: str | Path) -> Path:
+    """
+    Write a copy of a model of the package that also carries the code to load it: a folder for `AutoModel.from_pretrained`, with
+    `trust_remote_code=True` where this package is not installed, or for a Hub repo.
+
+    Args:
+        name (`str`): One of [`checkpoint_names`].
+        out (`str` or `Path`): Folder to write; it appears only once it is whole.
+
+    Returns:
+        `Path`: `out`.
+
+    Raises:
+        DataError: There is no such model, or `out` holds something.
+    """
+    from transformers import AutoModel, AutoProcessor
+
+    source, out = checkpoint(name), Path(out)
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise DataError(f"{out} is not empty. Choose another folder.")
+    with atomic_folder(out) as temporary:
+        for part in (AutoModel, AutoProcessor):
+            part.from_pretrained(source).save_pretrained(temporary)
+        # The model was saved as it computes; its weights are stored in half of that.
+        for file in ("model.safetensors", "README.md"):
+            shutil.copyfile(source / file, temporary / file)
+    return out

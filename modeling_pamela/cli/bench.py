@@ -373,24 +373,41 @@ def card(
     ] = None,
     out: Out = Path("bench"),
 ) -> None:
-    """Write the model's results of table2 into its model card."""
+    """Write the model's results of table2 into its model card, which is made where there is none."""
     from ..data.files import DataError
     from ..data.folder import DataFolder
-    from ..evaluation.model_card import write_results
+    from ..evaluation.model_card import render_model_card, write_results
     from ..evaluation.report import Report, data_fingerprint
     from .checkpoint import load_checkpoint
 
     folder, report = DataFolder(dataset), Report.read(out, "table2")
     if report is None:
         raise DataError(f"There is no table2.json in {out}. Run `pamela bench table2` first.")
-    expected = {"data": data_fingerprint(folder), "model": load_checkpoint(str(model)).fingerprint()}
+    judged = load_checkpoint(str(model))
+    expected = {"data": data_fingerprint(folder), "model": judged.fingerprint()}
     if other := [name for name, value in expected.items() if report.made_from[name] != value]:
         raise DataError(
             f"{out}/table2.json was made from another {' and another '.join(other)}. Run `pamela bench table2` again."
         )
     name = folder.metadata["pamela"].get("source", {}).get("name") or folder.path.resolve().name
-    for file in write_results(model, report, name, dataset_id):
+    facts = {"name": model.resolve().name, "results": {f"{name}, test_unseen": _card_rows(report)}}
+    for file in write_results(model, report, name, dataset_id, render_model_card(judged, folder, facts)):
         typer.echo(f"Written to {file}")
+
+
+def _card_rows(report: "Report") -> list[list[str]]:
+    """The table of rewards as a card shows it, without what others published."""
+    return [
+        [
+            row["method"],
+            str(row["ratings seen"]),
+            f"{row['user SROCC']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
+            f"{row['user pairwise']:.3f}",
+            "",
+        ]
+        for row in report.rows
+        if row["source"] == "this run"
+    ]
 
 
 def _methods(dataset: Path, model: Path, token_model: Path | None) -> "tuple[Methods, dict[str, object]]":

@@ -17,6 +17,7 @@ from .demo import demo
 from .embed import embed
 from .evaluate import evaluate
 from .profile import profile_app
+from .push import checkpoint, push
 from .rank import rank
 from .rate import rate
 from .reproduce import reproduce
@@ -62,4 +63,6 @@ app.command()(rate)
 app.add_typer(profile_app, name="profile")
 app.command()(evaluate)
 app.command()(reproduce)
+app.command()(checkpoint)
+app.command()(push)
 app.command()(demo)

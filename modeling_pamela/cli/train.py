@@ -72,6 +72,14 @@ def train(
     save_profiles: Annotated[
         bool, typer.Option(help="Also save every training person's own taste. They are personal data; off by default.")
     ] = False,
+    refit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CHECKPOINT",
+            help="Train the recipe of this checkpoint once more, on all splits: for use, after it was judged on people held out. Repeatable: runs of one recipe.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help='"cpu" keeps an accelerator out of it.')] = None,
     dtype: Annotated[
         PrecisionName | None,
@@ -89,6 +97,9 @@ def train(
     from ..training.trainer import save_training_profiles, validate
     from ..training.trainer import train as run_training
 
+    if refit:
+        _refit(dataset, refit, output_dir, seed)
+        return
     folder = open_data(dataset, _numbers(weights, len(dataset)))
     if save_profiles and isinstance(folder, JointFolder):
         raise typer.BadParameter("--save-profiles: a profile is of one data set; train on one to save its people's.")
@@ -134,6 +145,17 @@ def train(
         # Trained in steps, a model is validated after every epoch.
         metrics = validate(model, folder)
         typer.echo(", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+    typer.echo(f"Saved to {output_dir}")
+
+
+def _refit(datasets: list[Path], checkpoints: list[str], output_dir: Path, seed: int) -> None:
+    from ..data.folder import DataFolder
+    from ..training.refit import refit
+    from .checkpoint import load_checkpoint
+
+    if len(datasets) > 1:
+        raise typer.BadParameter("--refit: give the one data folder that the checkpoint was trained on.")
+    refit(DataFolder(datasets[0]), [load_checkpoint(name) for name in checkpoints], output_dir, seed)
     typer.echo(f"Saved to {output_dir}")
 
 

@@ -1,5 +1,6 @@
 """Uploading a data set to a Hub repo."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from .folder import DataFolder, open_parquet
 from .schema import CONFIGS
 
 
-__all__ = ["PushError", "PushPlan", "plan_push", "push_folder"]
+__all__ = ["PushError", "PushPlan", "check_repo_id", "plan_files", "plan_push", "push_folder", "upload"]
 
 
 class PushError(DataError):
-    """A data set cannot be uploaded."""
+    """A data set or a model cannot be uploaded."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,7 @@ def plan_push(folder: str | Path, repo_id: str, private: bool = True) -> PushPla
         PushError: `repo_id` is not the id of a repo.
         DataFolderError: `folder` is no data set, or is incomplete or damaged.
     """
-    try:
-        validate_repo_id(repo_id)
-        if "/" not in repo_id:
-            raise HFValidationError("The owner is missing.")
-    except HFValidationError as error:
-        raise PushError(f"{repo_id!r} is not the id of a repo: expected owner/name. {error}") from error
+    check_repo_id(repo_id)
     data = DataFolder(folder)
     files = [data.path / "README.md", *sorted((data.path / "assets").glob("*.png"))]
     for config in data.metadata["configs"]:
@@ -72,8 +68,23 @@ def plan_push(folder: str | Path, repo_id: str, private: bool = True) -> PushPla
             for file in data.files(config["config_name"], entry["split"]):
                 with open_parquet(file):  # a file that is cut off has no footer
                     files.append(file)
-    sizes = {file.relative_to(data.path).as_posix(): file.stat().st_size for file in files}
-    every = sorted(file.relative_to(data.path).as_posix() for file in data.path.rglob("*") if file.is_file())
+    return plan_files(data.path, files, repo_id, private)
+
+
+def check_repo_id(repo_id: str) -> None:
+    """A [`PushError`] for what is not the id of a repo, `owner/name`."""
+    try:
+        validate_repo_id(repo_id)
+        if "/" not in repo_id:
+            raise HFValidationError("The owner is missing.")
+    except HFValidationError as error:
+        raise PushError(f"{repo_id!r} is not the id of a repo: expected owner/name. {error}") from error
+
+
+def plan_files(folder: Path, files: Sequence[Path], repo_id: str, private: bool) -> PushPlan:
+    """The plan that these files of a folder go up, and no others."""
+    sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+    every = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     return PushPlan(repo_id, private, sizes, [name for name in every if name not in sizes])
 
 
@@ -95,22 +106,45 @@ def push_folder(folder: str | Path, repo_id: str, private: bool = True, token: s
         PushError: The Hub refuses it, or cannot be reached.
         DataFolderError: `folder` is no data set, or is incomplete or damaged.
     """
-    plan = plan_push(folder, repo_id, private)
+    stale = [*(f"{config}/*.parquet" for config in CONFIGS), "assets/*.png"]
+    return upload(folder, plan_push(folder, repo_id, private), "dataset", stale, "Upload the data set", token)
+
+
+def upload(
+    folder: str | Path, plan: PushPlan, repo_type: str, stale: Sequence[str], message: str, token: str | None = None
+) -> str:
+    """
+    Uploads what a plan lists; the repo is made where there is none.
+
+    Args:
+        folder (`str` or `Path`): What the plan is of.
+        plan ([`PushPlan`]): From [`plan_push`], for example.
+        repo_type (`"dataset"` or `"model"`): Kind of the repo.
+        stale (sequence of `str`): Patterns of files of the repo that are removed if the plan has them no longer.
+        message (`str`): Of the commit.
+        token (`str`, *optional*): By default the one of `hf auth login`.
+
+    Returns:
+        `str`: Address of the commit.
+
+    Raises:
+        PushError: The Hub refuses it, or cannot be reached.
+    """
     api = HfApi(token=token)
     try:
-        api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        api.create_repo(plan.repo_id, repo_type=repo_type, private=plan.private, exist_ok=True)
         commit = api.upload_folder(
-            repo_id=repo_id,
+            repo_id=plan.repo_id,
             folder_path=folder,
-            repo_type="dataset",
+            repo_type=repo_type,
             allow_patterns=list(plan.files),
-            delete_patterns=[*(f"{config}/*.parquet" for config in CONFIGS), "assets/*.png"],
-            commit_message="Upload the data set",
+            delete_patterns=list(stale),
+            commit_message=message,
         )
     except LocalTokenNotFoundError as error:
         raise PushError("There is no token. Run `hf auth login` first.") from error
     except (HfHubHTTPError, OSError) as error:
         raise PushError(
-            f"{repo_id} was not uploaded: {error}. Check the connection, the token and its rights."
+            f"{plan.repo_id} was not uploaded: {error}. Check the connection, the token and its rights."
         ) from error
     return str(commit.commit_url)

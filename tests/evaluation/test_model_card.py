@@ -4,8 +4,9 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
+from modeling_pamela.checkpoints import checkpoint
 from modeling_pamela.data.files import DataError
-from modeling_pamela.evaluation.model_card import METRICS, write_results
+from modeling_pamela.evaluation.model_card import METRICS, card_data, render_model_card, write_results
 from modeling_pamela.evaluation.report import Report
 
 
@@ -54,3 +55,46 @@ def test_what_cannot_be_written(tmp_path):
         write_results(tmp_path, Report("methods", "", "", [{"method": "posterior, random"}]), "Oasis")
     with pytest.raises(DataError, match="no name of a Hub repo"):
         write_results(tmp_path, report(), "Oasis", "a b/c/d")
+
+
+def test_the_template_is_filled_and_what_nobody_said_is_said_to_be_missing(taste_folder, tiny_model):
+    text = render_model_card(
+        tiny_model, taste_folder, {"name": "mine", "results": {"alone": [["a", "15", "0.5", "", ""]]}}
+    )
+    ratings = taste_folder.ratings("train")
+    assert f"{len(set(ratings.user.tolist()))} people, " in text
+    assert f"{len(ratings):,} ratings" in text
+    assert "### alone" in text
+    assert "| a | 15 | 0.5 |  |  |" in text
+    assert text.count("Not measured") == 3  # groups, privacy, cost
+    with pytest.raises(DataError, match="no place for colour"):
+        render_model_card(tiny_model, taste_folder, {"colour": "red"})
+
+
+def test_front_matter_is_what_the_hub_reads():
+    row = {"method": "posterior", "k": 15, "srocc": 0.51234, "pairwise": 0.7}
+    data = card_data("mine", "mit", "My set", {"with captions": [row, row | {"method": "crowd oracle"}]})
+    card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n# Mine\n")
+    assert (card.data.license, card.data.library_name) == ("mit", "transformers")
+    assert [(r.dataset_config, r.metric_type, r.metric_value) for r in card.data.eval_results] == [
+        ("with captions", "spearmanr", 0.5123),
+        ("with captions", "accuracy", 0.7),
+    ]
+
+
+def test_the_card_of_pamela_small():
+    card = ModelCard.load(checkpoint("pamela-small") / "README.md")
+    assert card.data.license == "apache-2.0"
+    found = {(r.dataset_config, r.metric_name): r.metric_value for r in card.data.eval_results}
+    value = found["without captions", "user SROCC, 15 ratings of each person"]
+    assert value > 0.52
+    assert f"| **this model** | 15 | {value:.3f} [" in card.text
+    for part in (
+        "600 people, 610 pictures, 91,810 ratings",
+        "must not be used for",
+        "Kurdi",
+        "Brielmann",
+        "United States",
+    ):
+        assert part in card.text
+    assert "{{" not in card.text
