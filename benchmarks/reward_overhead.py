@@ -24,10 +24,10 @@ import torch
 
 from modeling_pamela import TasteProfile
 from modeling_pamela.data.scenes import RATING_SCALE, sample_raters, sample_scenes
-from modeling_pamela.demo import Pictures, make_model
 from modeling_pamela.rewards.personal import PersonalReward
 from modeling_pamela.rewards.trl import PamelaReward
 from modeling_pamela.steering.scene_renderer import SceneRenderer
+from modeling_pamela.steering.simulation import PaintedScenes, train_on_scenes
 
 
 class Clock:
@@ -61,9 +61,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.model is None:
-            make_model(Path(folder), seed=0)
+            train_on_scenes(Path(folder), seed=0)
         reward = PersonalReward.from_pretrained(arguments.model or Path(folder) / "model")
-    rated = Pictures.paint(sample_scenes(arguments.ratings, 1), reward.model)
+    rated = PaintedScenes.paint(sample_scenes(arguments.ratings, 1), reward.model)
     raters = sample_raters(arguments.people, 1)
     reward.people = {
         rater.user_id: TasteProfile.fit(

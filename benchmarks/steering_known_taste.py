@@ -25,7 +25,6 @@ from modeling_pamela import PamelaForPersonalizedScoring, PamelaProcessor, Taste
 from modeling_pamela.data.files import atomic_write
 from modeling_pamela.data.painting import ATTRIBUTES, Scene, sample_scenes
 from modeling_pamela.data.scenes import RATING_SCALE, SimulatedRater, sample_raters
-from modeling_pamela.demo import Pictures, make_model
 from modeling_pamela.evaluation.bootstrap import bootstrap_mean, paired_difference
 from modeling_pamela.rewards.personal import PersonalReward
 from modeling_pamela.steering.base import Candidate
@@ -33,6 +32,7 @@ from modeling_pamela.steering.guards import Guards, ModelContent
 from modeling_pamela.steering.modifiers import MODIFIERS, ModifierProposer
 from modeling_pamela.steering.scene_renderer import SceneRenderer
 from modeling_pamela.steering.search import SearchResult, SearchSettings, search
+from modeling_pamela.steering.simulation import PaintedScenes, train_on_scenes
 
 
 # Each leaves two or three of the six attributes open. The seed of the rendering is the place in the list.
@@ -233,7 +233,7 @@ def make_world(
     """Simulated people who did not train the model, and what it learned of them."""
     processor = PamelaProcessor.from_config(model.config)
     raters = sample_raters(people, 1000 + seed)
-    pictures = Pictures.paint(sample_scenes(max(sizes), 1000 + seed), model)
+    pictures = PaintedScenes.paint(sample_scenes(max(sizes), 1000 + seed), model)
     profiles: dict[int, list[TasteProfile]] = {size: [] for size in sizes}
     for row, rater in enumerate(raters):
         ratings = torch.from_numpy(rater.rate(pictures.scenes, np.random.default_rng([seed, row])))
@@ -281,7 +281,7 @@ def main() -> None:
     start = time.monotonic()
     folder = arguments.work / "scenes"
     if not (folder / "model" / "model.safetensors").is_file():
-        make_model(folder, seed=0)
+        train_on_scenes(folder, seed=0)
     model = PamelaForPersonalizedScoring.from_pretrained(folder / "model")
     if arguments.tune:
         tune(

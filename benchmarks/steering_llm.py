@@ -21,7 +21,6 @@ from transformers.utils import logging
 
 from modeling_pamela import PamelaForPersonalizedScoring, PamelaProcessor
 from modeling_pamela.data.scenes import sample_raters
-from modeling_pamela.demo import make_model
 from modeling_pamela.evaluation.bootstrap import Interval, PairedDifference, bootstrap_mean, paired_difference
 from modeling_pamela.evaluation.report import format_interval
 from modeling_pamela.rewards.personal import PersonalReward
@@ -31,7 +30,7 @@ from modeling_pamela.steering.llm import LLMProposer
 from modeling_pamela.steering.modifiers import ModifierProposer
 from modeling_pamela.steering.scene_renderer import SceneRenderer
 from modeling_pamela.steering.search import SearchSettings, search
-from modeling_pamela.steering.simulation import learn_simulated_tastes
+from modeling_pamela.steering.simulation import learn_simulated_tastes, train_on_scenes
 
 
 PROMPTS = ("a lighthouse on a cliff", "a castle on a hill at night")
@@ -73,7 +72,7 @@ def main() -> None:
     logging.disable_progress_bar()
 
     if not (arguments.work / "model").is_dir():
-        make_model(arguments.work, seed=0)
+        train_on_scenes(arguments.work, seed=0)
     model = PamelaForPersonalizedScoring.from_pretrained(arguments.work / "model").eval()
     processor = PamelaProcessor.from_pretrained(arguments.work / "model")
     reward, content, renderer = PersonalReward(model, processor), ModelContent(model, processor), SceneRenderer()

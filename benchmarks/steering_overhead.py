@@ -18,13 +18,13 @@ import torch
 
 from modeling_pamela import PamelaForPersonalizedScoring, PamelaProcessor, TasteProfile
 from modeling_pamela.data.scenes import RATING_SCALE, sample_raters, sample_scenes
-from modeling_pamela.demo import Pictures
 from modeling_pamela.rewards.personal import PersonalReward
 from modeling_pamela.steering.guards import ModelContent
 from modeling_pamela.steering.history import History
 from modeling_pamela.steering.modifiers import ModifierProposer
 from modeling_pamela.steering.scene_renderer import SceneRenderer
 from modeling_pamela.steering.search import SearchSettings, search
+from modeling_pamela.steering.simulation import PaintedScenes
 
 
 class Clock:
@@ -63,7 +63,7 @@ def main() -> None:
     torch.set_num_threads(1)
     model = PamelaForPersonalizedScoring.from_pretrained(arguments.model)
     processor = PamelaProcessor.from_config(model.config)
-    person, rated = sample_raters(1, 7)[0], Pictures.paint(sample_scenes(15, 7), model)
+    person, rated = sample_raters(1, 7)[0], PaintedScenes.paint(sample_scenes(15, 7), model)
     ratings = torch.tensor([min(5.0, max(1.0, person.utility(scene))) for scene in rated.scenes])
     profile = TasteProfile.fit(model, ratings, scale=RATING_SCALE, **rated.embeds)
     clock, renderer = Clock(), SceneRenderer()

@@ -32,10 +32,10 @@ from trl import GRPOConfig, GRPOTrainer
 
 from modeling_pamela import TasteProfile
 from modeling_pamela.data.scenes import RATING_SCALE, SimulatedRater, sample_raters, sample_scenes
-from modeling_pamela.demo import Pictures, make_model
 from modeling_pamela.rewards.personal import PersonalReward
 from modeling_pamela.rewards.trl import PamelaReward
 from modeling_pamela.steering.scene_renderer import SceneRenderer
+from modeling_pamela.steering.simulation import PaintedScenes, train_on_scenes
 
 
 INSTRUCTION = "Describe a picture."
@@ -75,7 +75,7 @@ def chat(subject: str) -> list[dict[str, str]]:
 def simulate_person(reward: PersonalReward, num_ratings: int, seed: int) -> tuple[SimulatedRater, TasteProfile]:
     """Somebody who is not among the people that the model was trained on, and what their ratings of new scenes tell."""
     person = sample_raters(1, seed)[0]
-    rated = Pictures.paint(sample_scenes(num_ratings, seed), reward.model)
+    rated = PaintedScenes.paint(sample_scenes(num_ratings, seed), reward.model)
     ratings = torch.from_numpy(person.rate(rated.scenes, np.random.default_rng(seed)))
     return person, TasteProfile.fit(reward.model, ratings, scale=RATING_SCALE, **rated.embeds)
 
@@ -185,7 +185,7 @@ def main() -> None:
     logging.disable_progress_bar()
 
     if arguments.taste_model is None:
-        make_model(arguments.output / "taste", seed=0)
+        train_on_scenes(arguments.output / "taste", seed=0)
     reward = PersonalReward.from_pretrained(
         arguments.taste_model or arguments.output / "taste" / "model", device=arguments.device
     )

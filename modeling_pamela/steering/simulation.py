@@ -1,7 +1,7 @@
 """Simulated people to steer for: what they like is known, so that it can be told whether a search found it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +9,85 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..data.scenes import RATING_SCALE, SimulatedRater, sample_raters, sample_scenes
+from ..data.embed import embed_folder
+from ..data.folder import DataFolder
+from ..data.importers.tidy import import_tidy
+from ..data.pictures import embed_pictures
+from ..data.scenes import (
+    RATING_SCALE,
+    Scene,
+    SimulatedRater,
+    sample_raters,
+    sample_scenes,
+    write_scene_dataset,
+)
+from ..data.splits import SplitOptions, split_folder
+from ..modeling_pamela import PamelaForPersonalizedScoring
+from ..processing_pamela import PamelaProcessor
 from ..rewards.personal import PersonalReward
 from ..taste.profile import TasteProfile
+from ..training.recipes import RECIPES
+from ..training.trainer import train
 from .modifiers import ModifierProposer
 from .scene_renderer import SceneRenderer
 from .search import SearchSettings, search
 
 
-__all__ = ["learn_simulated_tastes", "search_for_simulated_people"]
+__all__ = ["PaintedScenes", "learn_simulated_tastes", "search_for_simulated_people", "train_on_scenes"]
+
+SIZE = (384, 288)
+
+
+@dataclass(frozen=True)
+class PaintedScenes:
+    """
+    Painted scenes as a model takes them.
+
+    Attributes:
+        scenes (list of [`~modeling_pamela.data.scenes.Scene`]): N scenes.
+        images (list of `PIL.Image.Image`): How they look.
+        embeds (`dict`): `image_embeds` and `text_embeds` (of the captions), of N rows each.
+    """
+
+    scenes: list[Scene]
+    images: list[Image.Image]
+    embeds: dict[str, torch.Tensor]
+
+    @classmethod
+    def paint(cls, scenes: Sequence[Scene], model: PamelaForPersonalizedScoring) -> "PaintedScenes":
+        """Paint scenes, and encode them with the model's own encoders."""
+        processor = PamelaProcessor.from_config(model.config)
+        images = [scene.render(SIZE) for scene in scenes]
+        embeds = {
+            "image_embeds": torch.from_numpy(embed_pictures(images, model.encoder("image"), processor)),
+            "text_embeds": model.get_text_embeds(**processor.tokenize([scene.caption for scene in scenes])),
+        }
+        return cls(list(scenes), images, embeds)
+
+
+def train_on_scenes(
+    output: str | Path, seed: int, num_scenes: int = 240, num_raters: int = 60, ratings_per_rater: int = 60
+) -> PamelaForPersonalizedScoring:
+    """
+    Simulate ratings of painted scenes, and go the way of every data set: import, split, embed, train.
+
+    Args:
+        output (`str` or `Path`): Gets the folders `scenes`, `data` and `model`.
+        seed (`int`): Of everything.
+        num_scenes, num_raters, ratings_per_rater (`int`): Of the simulation.
+    """
+    output = Path(output)
+    source = write_scene_dataset(output / "scenes", num_scenes, num_raters, ratings_per_rater, seed, size=SIZE)
+    import_tidy(source, output / "data", RATING_SCALE)
+    # Whom a search is for, and what it paints, is drawn anew, so nearly everything is for training.
+    split_folder(
+        output / "data",
+        SplitOptions(seed, test_users=0.05, val_users=0.1, test_pictures=0.05, val_pictures=0.1, draws=1),
+    )
+    folder, recipe = DataFolder(output / "data"), RECIPES["posterior"]
+    config = recipe.config(rating_scale=list(folder.rating_scale))
+    embed_folder(folder, config)
+    return train(folder, config, output / "model", seed=seed, **recipe.training())
 
 
 def learn_simulated_tastes(
@@ -25,7 +95,7 @@ def learn_simulated_tastes(
     reward: PersonalReward,
     num_ratings: int = 25,
     seed: int = 0,
-    size: tuple[int, int] = (384, 288),
+    size: tuple[int, int] = SIZE,
 ) -> dict[str, TasteProfile]:
     """
     Simulated people rate painted scenes, the same for all; from these ratings alone their tastes are learned.
