@@ -35,23 +35,23 @@ from modeling_pamela.steering.search import SearchResult, SearchSettings, search
 from modeling_pamela.steering.simulation import PaintedScenes, train_on_scenes
 
 
-# Each leaves two or three of the six attributes open. The seed of the rendering is the place in the list.
+# Each leaves four of the six attributes open: 480 to 840 scenes, of which a search renders 101 at most. The seed of the rendering is the place in the list.
 PROMPTS = (
-    "a castle on a hill, watercolour, seen from below",
-    "a photograph of a lighthouse at eye level",
-    "an oil painting of a forest path at dusk, rule of thirds",
-    "a cottage in the fog, seen from above, framed by foliage",
-    "hot-air balloons over a valley at noon, vivid colours, centred",
-    "a city skyline at night, low angle, centred",
-    "a poster of a sailing boat, minimalist, seen from above",
-    "a lone tree in pastel colours, close-up, centred",
-    "the pyramids in the desert, black and white, rule of thirds, seen from above",
-    "a field of flowers in a storm at eye level, oil painting",
+    "a castle on a hill, watercolour",
+    "a photograph of a lighthouse",
+    "an oil painting of a forest path",
+    "a cottage in the fog",
+    "hot-air balloons over a valley, vivid colours",
+    "a city skyline at night",
+    "a sailing boat, minimalist",
+    "a lone tree, close-up",
+    "the pyramids in the desert, black and white",
+    "a field of flowers in a storm",
 )
 TUNING_PROMPTS = (
-    "a mountain lake at noon, seen from above, centred",
-    "a still life with fruit and a vase, ink drawing, close-up, warm colours",
-    "a photograph of a castle on a hill in the fog, framed by foliage",
+    "a mountain lake at noon",
+    "a still life with fruit and a vase, ink drawing",
+    "a castle on a hill, framed by foliage",
 )
 SETTINGS = SearchSettings(batch_size=20)
 
