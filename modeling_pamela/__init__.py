@@ -17,6 +17,18 @@ from .processing_pamela import PamelaProcessor
 __version__ = "0.1.0"
 
 _LAZY = {
+    "DiffusersRenderer": ".steering.diffusers_renderer",
+    "DifferentiableReward": ".rewards.differentiable",
+    "DiffusionReward": ".rewards.diffusion_rl",
+    "Guards": ".steering.guards",
+    "ImageTextReward": ".rewards.image_text",
+    "InferenceClientProposer": ".steering.inference_client",
+    "LLMProposer": ".steering.llm",
+    "ModifierProposer": ".steering.modifiers",
+    "PamelaReward": ".rewards.trl",
+    "PamelaSteeringPipeline": ".steering.pipeline",
+    "PersonalReward": ".rewards.personal",
+    "SearchSettings": ".steering.search",
     "load_pamela": ".data.load",
     "TasteProfile": ".taste.profile",
     "TasteStore": ".taste.store",
