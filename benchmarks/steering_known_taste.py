@@ -35,18 +35,18 @@ from modeling_pamela.steering.search import SearchResult, SearchSettings, search
 from modeling_pamela.steering.simulation import PaintedScenes, train_on_scenes
 
 
-# Each leaves four of the six attributes open: 480 to 840 scenes, of which a search renders 101 at most. The seed of the rendering is the place in the list.
+# Each leaves three of the six attributes open, 112 to 168 scenes. The seed of the rendering is the place in the list.
 PROMPTS = (
-    "a castle on a hill, watercolour",
-    "a photograph of a lighthouse",
-    "an oil painting of a forest path",
-    "a cottage in the fog",
-    "hot-air balloons over a valley, vivid colours",
-    "a city skyline at night",
-    "a sailing boat, minimalist",
-    "a lone tree, close-up",
-    "the pyramids in the desert, black and white",
-    "a field of flowers in a storm",
+    "a castle on a hill, watercolour, seen from below",
+    "a photograph of a lighthouse at eye level",
+    "an oil painting of a forest path, rule of thirds",
+    "a cottage in the fog, seen from above",
+    "hot-air balloons over a valley at noon, vivid colours",
+    "a city skyline at night, low angle",
+    "a poster of a sailing boat, minimalist",
+    "a lone tree in pastel colours, close-up",
+    "the pyramids in the desert, black and white, seen from above",
+    "a field of flowers in a storm at eye level",
 )
 TUNING_PROMPTS = (
     "a mountain lake at noon",
