@@ -9,7 +9,6 @@ stays in the work folder, which `benchmarks/oasis.py` can share.
 """
 
 import argparse
-import io
 import json
 import os
 import platform
@@ -24,10 +23,9 @@ import torch
 import yaml
 from checkpoint_privacy import measure
 from oasis import prepare, token_model
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from modeling_pamela import PamelaForPersonalizedScoring, PamelaProcessor
+from modeling_pamela import PamelaForPersonalizedScoring
 from modeling_pamela.data.folder import DataFolder
 from modeling_pamela.evaluation.baselines import CrowdOracle
 from modeling_pamela.evaluation.bootstrap import bootstrap_mean
@@ -142,18 +140,6 @@ def strip_code(checkpoint: Path) -> None:
         file.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def encoding_time(folder: DataFolder, model: PamelaForPersonalizedScoring, number: int = 40) -> float:
-    """Milliseconds of one core to read, prepare and encode a picture; the median of some."""
-    processor, times = PamelaProcessor.from_config(model.config), []
-    for row, content in folder.iter_image_bytes():
-        if row == number:
-            break
-        start = time.process_time()
-        model.get_image_embeds(**processor(Image.open(io.BytesIO(content))))
-        times.append(time.process_time() - start)
-    return 1000 * float(np.median(times))
-
-
 def card(model: PamelaForPersonalizedScoring, folder: DataFolder, results: dict[str, Any]) -> str:
     """The model card, front matter included."""
     stated = yaml.safe_load((Path(__file__).parents[1] / "model_card" / f"{NAME}.yaml").read_text(encoding="utf-8"))
@@ -179,8 +165,8 @@ def card(model: PamelaForPersonalizedScoring, folder: DataFolder, results: dict[
             "whether one could paint it back from so little has not been tried. The photographs of OASIS are public."
         ),
         "cost": (
-            f"On one CPU core ({platform.machine()}): {results['milliseconds a picture']:.0f} ms to read and encode a picture; {results['training seconds']:.0f} s to train on everybody once pictures are encoded "
-            f"({results['seconds held out']:.0f} s a held-out run). No accelerator was used at any point. Energy was not metered; these are seconds of one core."
+            f"On one CPU core ({platform.machine()}): about 55 ms to encode a picture (`benchmarks/results/inputs.md`); {results['seconds held out']:.0f} s to train a held-out run once pictures are "
+            f"encoded, {results['training seconds']:.0f} s on everybody. No accelerator was used at any point. Energy was not metered; these are seconds of one core, which are more where others use the machine."
         ),
     }
     data = card_data(NAME, "apache-2.0", "OASIS beauty", settings)
@@ -214,7 +200,6 @@ def main() -> None:
     strip_code(arguments.checkpoint)
     final = PamelaForPersonalizedScoring.from_pretrained(arguments.checkpoint)
     results["fingerprint"] = final.fingerprint()
-    results["milliseconds a picture"] = encoding_time(oasis, final)
     results["privacy"] = measure(arguments.work, arguments.checkpoint, [f"{NAME}-{seed}" for seed in SEEDS])
     (arguments.out / "checkpoint.json").write_text(json.dumps(results, indent=1) + "\n")
     (arguments.checkpoint / "README.md").write_text(card(final, oasis, results), encoding="utf-8")

@@ -210,7 +210,8 @@ class _Page:
         return (
             f"With {len(self.unrated)} pictures, a correlation is only known to about ±{(len(self.unrated) - 1) ** -0.5:.2f}, and this is "
             "one draw of pictures and ratings, not a chosen one (<code>--seed</code> gives others; <code>benchmarks/demo.py</code> "
-            "repeats it). pamela-small was trained on photographs that people rated. Painted scenes are far from these, and nobody in "
+            "repeats it). The taste was chosen: it is one of about 20 rules that were tried, picked because ratings teach it well on average over "
+            "draws. pamela-small was trained on photographs that people rated. Painted scenes are far from these, and nobody in "
             "training had so single-minded a taste: on photographs and real people its ranking is better from the start, and ratings "
             "change it less."
         )

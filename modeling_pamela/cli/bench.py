@@ -323,16 +323,15 @@ def consistency(
 ) -> None:
     """Whether searches for one person end alike (section 6.2)."""
     from ..data.files import DataError
-    from ..processing_pamela import PamelaProcessor
     from ..rewards.personal import PersonalReward
     from ..steering.base import SteeringError
     from ..steering.consistency import consistency_report, read_runs
     from ..steering.search import SearchSettings
     from ..steering.simulation import search_for_simulated_people
-    from .checkpoint import load_checkpoint
+    from .checkpoint import load_checkpoint, load_processor
 
-    scorer = load_checkpoint(str(model))
-    reward = PersonalReward(scorer, PamelaProcessor.from_pretrained(model))
+    scorer = load_checkpoint(model)
+    reward = PersonalReward(scorer, load_processor(model))
     made_from: dict[str, object] = {"model": scorer.fingerprint()}
     try:
         if not runs:
@@ -413,7 +412,7 @@ def _card_rows(report: "Report") -> list[list[str]]:
 def _methods(dataset: Path, model: Path, token_model: Path | None) -> "tuple[Methods, dict[str, object]]":
     """The methods, and what a report of them is made from."""
     from ..data.folder import DataFolder
-    from ..evaluation.methods import Methods
+    from ..evaluation.methods import Methods, check_split
     from ..evaluation.report import data_fingerprint
     from ..taste.profile import ProfileError
     from .baseline import token_baseline
@@ -423,7 +422,8 @@ def _methods(dataset: Path, model: Path, token_model: Path | None) -> "tuple[Met
     posterior = load_checkpoint(str(model))
     if posterior.taste is None:
         raise ProfileError("--model must be a posterior model; pass a token model as --token-model.")
-    token = load_checkpoint(str(token_model or token_baseline(folder, model)))
+    check_split(posterior, folder)  # before a token model is trained
+    token = load_checkpoint(token_model or token_baseline(folder, model))
     methods = Methods(folder, posterior, token)
     made_from: dict[str, object] = {
         "data": data_fingerprint(folder),

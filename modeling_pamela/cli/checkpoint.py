@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..processing_pamela import PamelaProcessor
 
 __all__ = [
+    "DEFAULT_MODEL",
     "Device",
     "Precision",
     "PrecisionName",
@@ -20,6 +21,10 @@ __all__ = [
     "load_processor",
     "locate_checkpoint",
 ]
+
+
+# What a command uses where no model is named.
+DEFAULT_MODEL = "pamela-small"
 
 
 class PrecisionName(StrEnum):

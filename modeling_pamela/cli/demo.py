@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .checkpoint import DEFAULT_MODEL
+
 
 def demo(
     html: Annotated[Path, typer.Option(help="The page to write; replaced if it is there.")] = Path(
@@ -12,7 +14,7 @@ def demo(
     ),
     model: Annotated[
         str, typer.Option(help="A posterior checkpoint: its name, a folder or a Hub repo.")
-    ] = "pamela-small",
+    ] = DEFAULT_MODEL,
     seed: Annotated[int, typer.Option(min=0, help="Of the generated pictures and the simulated ratings.")] = 0,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of your own pictures, read recursively, instead of generated ones.")

@@ -66,6 +66,7 @@ def evaluate(
     from ..data.files import atomic_write
     from ..data.folder import DataFolder
     from ..evaluation.comparison import compare, markdown_table, summarise
+    from ..evaluation.methods import check_split
     from ..taste.profile import ProfileError
     from .baseline import token_baseline
     from .checkpoint import load_checkpoint
@@ -82,6 +83,7 @@ def evaluate(
     for dataset, folder in zip(datasets, folders, strict=True):
         token = None
         if trained_on is None:
+            check_split(posterior, folder)  # before a token model is trained
             beside = token_model or token_baseline(folder, Path(model), prompts)
             token = load_checkpoint(beside, device, dtype)
         chosen = protocol.value if protocol else None

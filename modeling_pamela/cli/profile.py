@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .checkpoint import DEFAULT_MODEL
 from .rank import rank
 
 
@@ -22,9 +23,7 @@ profile_app = typer.Typer(
 )
 profile_app.command()(rank)
 
-Model = Annotated[
-    str, typer.Option(help="A posterior checkpoint: a folder, pamela-small (part of the package) or a Hub repo.")
-]
+Model = Annotated[str, typer.Option(help="A posterior checkpoint: a folder, a model of the package, or a Hub repo.")]
 Saved = Annotated[Path, typer.Option(help="A saved taste profile.")]
 Folder = Annotated[Path, typer.Argument(help="Folder of pictures, read recursively.")]
 Ratings = Annotated[
@@ -37,11 +36,11 @@ Prompts = Annotated[Path | None, typer.Option(help="JSON file from file name to 
 def fit(
     pictures: Folder,
     ratings: Ratings,
-    model: Model,
     out: Annotated[Path, typer.Option(help="Folder to write the profile to. It is personal data.")],
     scale: Annotated[
         tuple[float, float], typer.Option(metavar="LOW HIGH", help="Lowest and highest possible rating.")
     ],
+    model: Model = DEFAULT_MODEL,
     demographics: Annotated[
         str | None, typer.Option(help='What is known of the person, as JSON: \'{"age": 26, "gender": "female"}\'.')
     ] = None,
@@ -65,8 +64,8 @@ def fit(
 def update(
     pictures: Folder,
     ratings: Ratings,
-    model: Model,
     profile: Saved,
+    model: Model = DEFAULT_MODEL,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to, instead of the profile's own. It is personal data.")
     ] = None,
@@ -102,7 +101,7 @@ def show(profile: Annotated[Path, typer.Argument(help="A saved taste profile.")]
 @profile_app.command()
 def suggest(
     pictures: Folder,
-    model: Model,
+    model: Model = DEFAULT_MODEL,
     profile: Annotated[
         Path | None, typer.Option(help="A saved taste profile; without it, what to ask anybody first.")
     ] = None,
@@ -143,8 +142,8 @@ def suggest(
 def compare(
     first: Annotated[Path, typer.Argument(help="A picture file.")],
     second: Annotated[Path, typer.Argument(help="Another.")],
-    model: Model,
     profile: Saved,
+    model: Model = DEFAULT_MODEL,
     prompts: Prompts = None,
 ) -> None:
     """How likely the person is to prefer the first picture to the second."""
@@ -158,8 +157,8 @@ def compare(
 @profile_app.command()
 def explain(
     picture: Annotated[Path, typer.Argument(help="A picture file.")],
-    model: Model,
     profile: Saved,
+    model: Model = DEFAULT_MODEL,
     top: Annotated[
         int, typer.Option(min=1, help="How many pieces of evidence, those that moved the score most.")
     ] = 10,

@@ -5,16 +5,18 @@ from typing import Annotated
 
 import typer
 
+from .checkpoint import DEFAULT_MODEL
+
 
 def rank(
     pictures: Annotated[list[Path], typer.Argument(help="Picture files, and folders, which are read recursively.")],
+    profile: Annotated[Path, typer.Option(help="A saved taste profile.")],
     model: Annotated[
         str,
         typer.Option(
-            help="The checkpoint that the profile was made with: a folder, pamela-small (part of the package) or a Hub repo."
+            help="The checkpoint that the profile was made with: a folder, a model of the package, or a Hub repo."
         ),
-    ],
-    profile: Annotated[Path, typer.Option(help="A saved taste profile.")],
+    ] = DEFAULT_MODEL,
     top: Annotated[int | None, typer.Option(min=1, help="Only the best so many.")] = None,
     html: Annotated[
         Path | None,

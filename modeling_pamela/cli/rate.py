@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
+from .checkpoint import DEFAULT_MODEL
+
 
 def rate(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures, read recursively. Nothing is written there.")],
     model: Annotated[
         str, typer.Option(help="A posterior checkpoint: a folder, a model of the package, or a Hub repo.")
-    ] = "pamela-small",
+    ] = DEFAULT_MODEL,
     out: Annotated[
         Path,
         typer.Option(help="Folder for your answers, your profile and the ranking. They are personal data."),

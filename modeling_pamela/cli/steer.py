@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .checkpoint import Device, PrecisionName
+from .checkpoint import DEFAULT_MODEL, Device, PrecisionName
 
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ def steer(
     prompts: Annotated[
         list[str], typer.Argument(help="What the pictures should show; each prompt is searched for by itself.")
     ],
-    model: Annotated[str, typer.Option(help="The checkpoint that scores: a folder or a Hub repo.")],
     pipeline: Annotated[
         str,
         typer.Option(
@@ -37,6 +36,9 @@ def steer(
             "that needs no weights."
         ),
     ],
+    model: Annotated[
+        str, typer.Option(help="The checkpoint that scores: a folder, a model of the package, or a Hub repo.")
+    ] = DEFAULT_MODEL,
     profile: Annotated[
         list[Path] | None, typer.Option(help="A saved taste profile. Repeat it to search for several people.")
     ] = None,
@@ -98,7 +100,6 @@ def steer(
 
     Without --profile, --user and --demographics the search is for the population.
     """
-    from transformers import AutoProcessor
     from transformers.utils import logging
 
     from ..rewards.personal import PersonalReward, saved_people
@@ -106,7 +107,7 @@ def steer(
     from ..steering.defaults import check_prompt, content_for, guards_for
     from ..steering.guards import Guards
     from ..steering.search import SearchSettings, search
-    from .checkpoint import load_checkpoint
+    from .checkpoint import load_checkpoint, load_processor, locate_checkpoint
 
     for prompt in prompts:
         check_prompt(prompt)
@@ -114,7 +115,7 @@ def steer(
         raise typer.BadParameter(f"--html {html} is a folder; expected a file to write.")
     logging.disable_progress_bar()
     scorer = load_checkpoint(model, device)
-    reward = PersonalReward(scorer, AutoProcessor.from_pretrained(model), saved_people(model, scorer))
+    reward = PersonalReward(scorer, load_processor(model), saved_people(locate_checkpoint(model), scorer))
     people = _people(reward, profile or [], user or [], demographics)
     settings = SearchSettings(
         num_candidates=candidates,

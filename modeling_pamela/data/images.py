@@ -16,8 +16,10 @@ __all__ = ["IMAGE_EXTENSIONS", "MAX_PIXELS", "MIN_SIDE", "ImageError", "find_ima
 IMAGE_EXTENSIONS = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
-# Brands, in the first box of a file, of pictures that are coded as HEVC, which Pillow does not read by itself.
-_HEIC_BRANDS = frozenset({b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevs", b"hevx", b"mif1", b"msf1"})
+# Brands, in the first box of a file, of pictures that are coded as HEVC, which Pillow does not read by itself ...
+_HEVC_BRANDS = frozenset({b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevs", b"hevx"})
+# ... and of any coding: AVIF, which Pillow reads, may begin with these, too.
+_ANY_BRANDS = frozenset({b"mif1", b"msf1"})
 # Pillow's own threshold for a decompression bomb: 256 MiB of decoded RGB. Read from the header, before decoding.
 MAX_PIXELS = 89_478_485
 # Below this nothing can be seen; in practice a tracking pixel or a placeholder.
@@ -79,8 +81,7 @@ def open_image(source: str | Path | bytes) -> Image.Image:
             raise ImageError(name, f"the file cannot be read ({error.strerror})") from error
     if not content:
         raise ImageError(name, "the file is empty")
-    heic = content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS
-    if heic and not _reads_heic():
+    if _is_heic(content) and not _reads_heic():
         raise ImageError(name, "a HEIC picture, which needs pillow-heif: pip install 'modeling-pamela[studio]'")
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -103,6 +104,14 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         Exception
     ) as error:  # decoders raise OSError, SyntaxError, struct.error, EOFError and more on a damaged file
         raise ImageError(name, f"cannot be decoded ({error})") from error
+
+
+def _is_heic(content: bytes) -> bool:
+    if content[4:8] != b"ftyp":
+        return False
+    major, box = content[8:12], content[: min(int.from_bytes(content[:4], "big"), 256)]
+    compatible = {box[start : start + 4] for start in range(16, len(box), 4)}
+    return major in _HEVC_BRANDS or (major in _ANY_BRANDS and not compatible & {b"avif", b"avis"})
 
 
 @cache

@@ -17,7 +17,7 @@ from .protocol import Case, validation_cases
 from .scorers import PopulationScorer, PosteriorScorer, TokenScorer
 
 
-__all__ = ["Methods", "ridge_features"]
+__all__ = ["Methods", "check_split", "ridge_features"]
 
 # Besides the linear kernel: RBF kernels about as wide as two pictures are apart.
 RIDGE_BANDWIDTHS = (None, 0.7, 1.4)
@@ -55,12 +55,8 @@ class Methods:
         if trained_on is not None:
             _check_across(folder, model, token_model, trained_on)
         for judged in (model, token_model):
-            if trained_on is None and judged is not None and _data_set(judged, folder) is None:
-                raise DataError(
-                    f"A model was trained on another split than that of {folder.path}, so it may have seen what it would be tested on. "
-                    "Train it on this split, or evaluate on the folder it was trained on; to judge it on another data set, say which one it was "
-                    "trained on (`pamela evaluate --cross`)."
-                )
+            if trained_on is None and judged is not None:
+                check_split(judged, folder)
         self.folder, self.model, self.token_model = folder, model, token_model
         self.embeddings: FolderEmbeddings = read_embeddings(folder, model.config)
         if not with_prompts:
@@ -132,6 +128,21 @@ def ridge_features(model: PamelaForPersonalizedScoring, embeddings: FolderEmbedd
             projected = model.pamela.projections[name](embeds.to(model.device)).double().cpu().numpy()
             columns.append(projected / projected.shape[1] ** 0.5)
     return np.concatenate(columns, axis=1)
+
+
+def check_split(model: PamelaForPersonalizedScoring, folder: DataFolder) -> None:
+    """
+    Refuses to judge a model on people or pictures that it may have been trained on.
+
+    Raises:
+        DataError: The model was trained on another split than the folder's, or on everybody.
+    """
+    if _data_set(model, folder) is None:
+        raise DataError(
+            f"A model was trained on another split than that of {folder.path}, or on all of its people, so it may have seen what it would be "
+            "tested on. Train it on this split, or evaluate on the folder it was trained on; to judge it on another data set, say which one "
+            "it was trained on (`pamela evaluate --cross`)."
+        )
 
 
 def _check_across(

@@ -49,6 +49,12 @@ def arguments(home):
     return ["--model", home / "model", "--pipeline", "scenes", "--candidates", 3, "--rounds", 2, "--no-guards"]
 
 
+def test_a_model_of_the_package_is_the_default(tmp_path):
+    assert pamela("a lighthouse", "--pipeline", "scenes", "--candidates", 1, "--rounds", 1).stdout.startswith(
+        "the population"
+    )
+
+
 def test_people_and_prompts(home, arguments, tmp_path):
     people = ["--profile", home / "ann", "--profile", home / "bob"]
     page, folder = tmp_path / "page.html", tmp_path / "run"

@@ -129,6 +129,18 @@ def test_a_phones_rotation_is_applied_to_heic():
     assert open_image(encode(noise(), "HEIF", exif=exif.tobytes())).size == (40, 48)
 
 
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without AVIF")
+def test_avif_that_begins_with_a_general_brand_needs_no_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    images._reads_heic.cache_clear()
+    content = encode(noise(), "AVIF")
+    assert content[8:12] == b"avif"
+    assert b"avif" in content[16:32]
+    general = content[:8] + b"mif1" + content[12:]
+    assert open_image(general).size == open_image(content).size
+    images._reads_heic.cache_clear()
+
+
 def test_heic_without_its_library_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # what an import finds where it is not installed
     images._reads_heic.cache_clear()

@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
 from modeling_pamela import PamelaForPersonalizedScoring
+from modeling_pamela.checkpoints import checkpoint
 from modeling_pamela.cli.main import app
 from modeling_pamela.data.embed import bind_encoders, read_embeddings
 from modeling_pamela.data.files import DataError
@@ -22,6 +23,7 @@ from modeling_pamela.data.store import EmbeddingStore
 from modeling_pamela.encoders_pamela import EncoderError
 from modeling_pamela.evaluation import factorisation, methods
 from modeling_pamela.evaluation.comparison import Result, compare, markdown_table, summarise
+from modeling_pamela.evaluation.methods import check_split
 from modeling_pamela.evaluation.protocol import Scores, evaluate_scorer, unseen_cases
 from modeling_pamela.evaluation.scorers import PosteriorScorer, TokenScorer
 from modeling_pamela.training.recipes import RECIPES
@@ -189,6 +191,8 @@ def test_a_model_of_another_split_is_refused(taste_folder, posterior, quick):
     other.config.training_split = "0123456789abcdef"
     with pytest.raises(DataError, match="trained on another split"):
         compare(taste_folder, other)
+    with pytest.raises(DataError, match="all of its people"):
+        check_split(PamelaForPersonalizedScoring.from_pretrained(checkpoint("pamela-small")), taste_folder)
     other.config.training_split = taste_folder.split_fingerprint()
     assert compare(taste_folder, other)
 

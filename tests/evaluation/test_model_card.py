@@ -1,12 +1,23 @@
 """What is written into a checkpoint is what the Hub's own readers read back."""
 
+import json
+from pathlib import Path
+
 import pytest
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
+from modeling_pamela import PamelaForPersonalizedScoring
 from modeling_pamela.checkpoints import checkpoint
 from modeling_pamela.data.files import DataError
-from modeling_pamela.evaluation.model_card import METRICS, card_data, render_model_card, write_results
+from modeling_pamela.evaluation.model_card import (
+    METRICS,
+    card_data,
+    group_rows,
+    render_model_card,
+    result_rows,
+    write_results,
+)
 from modeling_pamela.evaluation.report import Report
 
 
@@ -98,3 +109,25 @@ def test_the_card_of_pamela_small():
     ):
         assert part in card.text
     assert "{{" not in card.text
+
+
+def test_every_number_of_the_card_is_in_the_results_of_its_run():
+    root = Path(__file__).parents[2]
+    text = (checkpoint("pamela-small") / "README.md").read_text(encoding="utf-8")
+    results = json.loads((root / "benchmarks" / "results" / "checkpoint.json").read_text(encoding="utf-8"))
+    rows = [*result_rows(results["without captions"]), *result_rows(results["with captions"])]
+    rows += group_rows(results["groups"], ["posterior, k = 0", "posterior, k = 15", "crowd oracle, k = -"])
+    for row in rows:
+        assert f"| {' | '.join(row)} |" in text
+    influence, areas = results["privacy"]["influence"], results["privacy"]["membership"]
+    for number in (
+        f"move by {influence['root mean square']['mean']:.4f} of the scale",
+        f"at most {influence['most']['most']:.4f} for any",
+        f"rank correlation of {influence['rank correlation']['mean']:.5f}",
+        f"under the curve of {sum(areas) / len(areas):.3f} ({min(areas):.3f} to {max(areas):.3f}",
+        f"{results['seconds held out']:.0f} s to train a held-out run",
+        f"{results['training seconds']:.0f} s on everybody",
+    ):
+        assert number in text
+    model = PamelaForPersonalizedScoring.from_pretrained(checkpoint("pamela-small"))
+    assert model.fingerprint() == results["fingerprint"]
