@@ -1,6 +1,7 @@
 """`pamela steer`"""
 
 import json
+import os
 import re
 from contextlib import ExitStack
 from hashlib import sha256
@@ -29,7 +30,12 @@ def steer(
     prompts: Annotated[
         list[str], typer.Argument(help="What the pictures should show; each prompt is searched for by itself.")
     ],
-    model: Annotated[str, typer.Option(help="The checkpoint that scores: a folder or a Hub repo.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="The checkpoint that scores: a folder, a model of the package such as pamela-small, or a Hub repo."
+        ),
+    ],
     pipeline: Annotated[
         str,
         typer.Option(
@@ -62,6 +68,10 @@ def steer(
             "offline), a chat model of transformers (a folder or a Hub repo), or the URL of an OpenAI-compatible server."
         ),
     ] = "modifiers",
+    proposer_model: Annotated[
+        str | None,
+        typer.Option(help="Name of the chat model at the server's URL; its key is read from OPENAI_API_KEY."),
+    ] = None,
     candidates: Annotated[int, typer.Option(min=1, help="Variants a round.")] = 20,
     rounds: Annotated[int, typer.Option(min=0, help="Rounds, at most.")] = 5,
     patience: Annotated[int, typer.Option(min=1, help="Stop after so many rounds without gain.")] = 2,
@@ -98,7 +108,6 @@ def steer(
 
     Without --profile, --user and --demographics the search is for the population.
     """
-    from transformers import AutoProcessor
     from transformers.utils import logging
 
     from ..rewards.personal import PersonalReward, saved_people
@@ -106,7 +115,7 @@ def steer(
     from ..steering.defaults import check_prompt, content_for, guards_for
     from ..steering.guards import Guards
     from ..steering.search import SearchSettings, search
-    from .checkpoint import load_checkpoint
+    from .checkpoint import load_checkpoint, load_processor, locate_checkpoint
 
     for prompt in prompts:
         check_prompt(prompt)
@@ -114,7 +123,7 @@ def steer(
         raise typer.BadParameter(f"--html {html} is a folder; expected a file to write.")
     logging.disable_progress_bar()
     scorer = load_checkpoint(model, device)
-    reward = PersonalReward(scorer, AutoProcessor.from_pretrained(model), saved_people(model, scorer))
+    reward = PersonalReward(scorer, load_processor(model), saved_people(locate_checkpoint(model), scorer))
     people = _people(reward, profile or [], user or [], demographics)
     settings = SearchSettings(
         num_candidates=candidates,
@@ -129,7 +138,7 @@ def steer(
     asked = {"num_inference_steps": steps, "guidance_scale": guidance, "height": size, "width": size}
     rendering = {name: value for name, value in asked.items() if value is not None}
     renderer = _renderer(pipeline, rendering, paper, batch_size, device, dtype, offload)
-    writer = _proposer(proposer, device)
+    writer = _proposer(proposer, proposer_model, device)
     demands = guards_for(reward) if guards else Guards.off(guards_for(reward).scored_prompt)
     if pipeline == SCENES:
         typer.secho(STAND_IN, fg=typer.colors.YELLOW, err=True)
@@ -246,17 +255,21 @@ def _renderer(
     )
 
 
-def _proposer(name: str, device: str) -> "Proposer":
+def _proposer(name: str, model: str | None, device: str) -> "Proposer":
     from ..steering.base import SteeringError
 
+    at_server = name.startswith(("http://", "https://"))
+    if model is not None and not at_server:
+        raise typer.BadParameter("--proposer-model names a model at a server; give --proposer the server's URL.")
     if name == "modifiers":
         from ..steering.modifiers import ModifierProposer
 
         return ModifierProposer()
-    if name.startswith(("http://", "https://")):
+    if at_server:
         from ..steering.inference_client import InferenceClientProposer
+        from ..steering.llm import DEFAULT_LLM
 
-        return InferenceClientProposer(base_url=name)
+        return InferenceClientProposer(model or DEFAULT_LLM, base_url=name, api_key=os.environ.get("OPENAI_API_KEY"))
     from ..steering.llm import LLMProposer
 
     if name == "smollm2":
