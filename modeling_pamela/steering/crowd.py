@@ -64,7 +64,6 @@ def best_of_seeds(
     reward: Reward,
     renderer: Renderer,
     people: Mapping[str, Person],
-    guards: Guards = Guards(),
     batch_size: int = 4,
 ) -> Pool:
     """
@@ -76,7 +75,6 @@ def best_of_seeds(
         reward ([`~modeling_pamela.rewards.base.Reward`]): What scores pictures.
         renderer ([`~modeling_pamela.steering.base.Renderer`]): What makes them.
         people (`Mapping[str, Person]` of U): For whom: profiles, blends, groups, user ids, or `None` for the population.
-        guards ([`~modeling_pamela.steering.guards.Guards`]): Only its `scored_prompt` matters, since the prompt stays what it is.
         batch_size (`int`): Pictures a call of the renderer.
 
     Returns:
@@ -96,7 +94,7 @@ def best_of_seeds(
     if not images:
         raise held_back(prompt, seeds[0])
     made, pictures = [candidates[index] for index in images], list(images.values())
-    mean, std = Judge(prompt, reward, guards, None).score(made, pictures, list(people.values()))
+    mean, std = Judge(prompt, reward, Guards.off(), None).score(made, pictures, list(people.values()))
     return Pool(list(people), [prompt] * len(made), [one.seed for one in made], pictures, mean, std)
 
 
