@@ -29,7 +29,7 @@ def render(renderer: Renderer, candidates: Sequence[Candidate], batch_size: int)
         SteeringError: The renderer does not give a picture, or `None`, for each prompt.
         RewardError: What it gives is no picture.
     """
-    images = {}
+    images: dict[int, Image.Image] = {}
     for start in range(0, len(candidates), batch_size):
         batch = candidates[start : start + batch_size]
         made = renderer.render([one.prompt for one in batch], [one.seed for one in batch])
