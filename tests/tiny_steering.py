@@ -35,7 +35,8 @@ class ColourReward:
     score_range = (0.0, 1.0)
     differentiable = False
 
-    def __init__(self, higher_is_better=True, std=None, log=None):
+    def __init__(self, higher_is_better=True, std=None, log=None, scale=1.0):
+        self.scale = scale
         self.higher_is_better = higher_is_better
         self.std = std
         self.log = log
@@ -53,7 +54,7 @@ class ColourReward:
                 with open(self.log, "a") as file:
                     file.write(f"score {person} {zlib.crc32(image.tobytes())}\n")
         return RewardScores(
-            torch.tensor(means, dtype=torch.float64),
+            torch.tensor(means, dtype=torch.float64) * self.scale,
             None if self.std is None else torch.full((len(means),), self.std, dtype=torch.float64),
         )
 

@@ -305,7 +305,11 @@ def study(
 @bench_app.command()
 def consistency(
     model: Annotated[
-        Path, typer.Option(help="A posterior checkpoint; pictures and prompts are compared as its encoders see them.")
+        str,
+        typer.Option(
+            help="A posterior checkpoint (a folder, a model of the package, or a Hub repo); pictures and prompts are compared as its encoders "
+            "see them."
+        ),
     ],
     runs: Annotated[
         list[Path] | None,
@@ -322,9 +326,7 @@ def consistency(
     out: Out = Path("bench"),
 ) -> None:
     """Whether searches for one person end alike (section 6.2)."""
-    from ..data.files import DataError
     from ..rewards.personal import PersonalReward
-    from ..steering.base import SteeringError
     from ..steering.consistency import consistency_report, read_runs
     from ..steering.search import SearchSettings
     from ..steering.simulation import search_for_simulated_people
@@ -333,29 +335,26 @@ def consistency(
     scorer = load_checkpoint(model)
     reward = PersonalReward(scorer, load_processor(model))
     made_from: dict[str, object] = {"model": scorer.fingerprint()}
-    try:
-        if not runs:
-            prompts = prompt or ["a lighthouse on a cliff", "a castle on a hill"]
-            made_from |= {
-                "simulated": {
-                    "people": people,
-                    "repeats": repeats,
-                    "prompts": prompts,
-                    "candidates": candidates,
-                    "rounds": rounds,
-                }
+    if not runs:
+        prompts = prompt or ["a lighthouse on a cliff", "a castle on a hill"]
+        made_from |= {
+            "simulated": {
+                "people": people,
+                "repeats": repeats,
+                "prompts": prompts,
+                "candidates": candidates,
+                "rounds": rounds,
             }
-            runs = [out / "consistency-runs" / _short(made_from)]
-            settings = SearchSettings(num_candidates=candidates, max_rounds=rounds)
-            search_for_simulated_people(reward, runs[0], prompts, people, repeats, settings)
-        else:
-            made_from["runs"] = {
-                str(file): _digest(file) for folder in runs for file in sorted(folder.rglob("history.jsonl"))
-            }
-        finished = read_runs(runs)
-        _show(out, "consistency", made_from, lambda: consistency_report(finished, reward))
-    except SteeringError as error:
-        raise DataError(str(error)) from error
+        }
+        runs = [out / "consistency-runs" / _short(made_from)]
+        settings = SearchSettings(num_candidates=candidates, max_rounds=rounds)
+        search_for_simulated_people(reward, runs[0], prompts, people, repeats, settings)
+    else:
+        made_from["runs"] = {
+            str(file): _digest(file) for folder in runs for file in sorted(folder.rglob("history.jsonl"))
+        }
+    finished = read_runs(runs)
+    _show(out, "consistency", made_from, lambda: consistency_report(finished, reward))
 
 
 @bench_app.command()

@@ -1,6 +1,7 @@
 """`pamela steer`"""
 
 import json
+import os
 import re
 from contextlib import ExitStack
 from hashlib import sha256
@@ -64,6 +65,10 @@ def steer(
             "offline), a chat model of transformers (a folder or a Hub repo), or the URL of an OpenAI-compatible server."
         ),
     ] = "modifiers",
+    proposer_model: Annotated[
+        str | None,
+        typer.Option(help="Name of the chat model at the server's URL; its key is read from OPENAI_API_KEY."),
+    ] = None,
     candidates: Annotated[int, typer.Option(min=1, help="Variants a round.")] = 20,
     rounds: Annotated[int, typer.Option(min=0, help="Rounds, at most.")] = 5,
     patience: Annotated[int, typer.Option(min=1, help="Stop after so many rounds without gain.")] = 2,
@@ -130,7 +135,7 @@ def steer(
     asked = {"num_inference_steps": steps, "guidance_scale": guidance, "height": size, "width": size}
     rendering = {name: value for name, value in asked.items() if value is not None}
     renderer = _renderer(pipeline, rendering, paper, batch_size, device, dtype, offload)
-    writer = _proposer(proposer, device)
+    writer = _proposer(proposer, proposer_model, device)
     demands = guards_for(reward) if guards else Guards.off(guards_for(reward).scored_prompt)
     if pipeline == SCENES:
         typer.secho(STAND_IN, fg=typer.colors.YELLOW, err=True)
@@ -247,17 +252,21 @@ def _renderer(
     )
 
 
-def _proposer(name: str, device: str) -> "Proposer":
+def _proposer(name: str, model: str | None, device: str) -> "Proposer":
     from ..steering.base import SteeringError
 
+    at_server = name.startswith(("http://", "https://"))
+    if model is not None and not at_server:
+        raise typer.BadParameter("--proposer-model names a model at a server; give --proposer the server's URL.")
     if name == "modifiers":
         from ..steering.modifiers import ModifierProposer
 
         return ModifierProposer()
-    if name.startswith(("http://", "https://")):
+    if at_server:
         from ..steering.inference_client import InferenceClientProposer
+        from ..steering.llm import DEFAULT_LLM
 
-        return InferenceClientProposer(base_url=name)
+        return InferenceClientProposer(model or DEFAULT_LLM, base_url=name, api_key=os.environ.get("OPENAI_API_KEY"))
     from ..steering.llm import LLMProposer
 
     if name == "smollm2":

@@ -1,6 +1,7 @@
 """A search with the person in it: between rounds they choose, and every choice teaches their profile."""
 
-from collections.abc import Callable, Generator
+import warnings
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,8 +10,10 @@ from torch import Tensor
 
 from ..rewards.personal import PersonalReward
 from ..taste.profile import TasteProfile
-from .base import Candidate, Proposer, Renderer, SteeringError, held_back
-from .history import prompt_key
+from .base import NO_PICTURE, Candidate, Proposer, Renderer, SteeringError, held_back
+from .defaults import check_prompt, content_for, guards_for
+from .guards import Guards
+from .judge import Judge, proposer_seed, render
 from .search import SearchSettings
 
 
@@ -41,7 +44,7 @@ class ChoiceResult:
     Attributes:
         image (`PIL.Image.Image`), candidate ([`~modeling_pamela.steering.base.Candidate`]): What the person likes best of what they saw.
         profile ([`~modeling_pamela.taste.profile.TasteProfile`]): Theirs, with all choices learned.
-        history (list of [`~modeling_pamela.steering.base.Candidate`]): Everything rendered, scored by that profile.
+        history (list of [`~modeling_pamela.steering.base.Candidate`]): Everything that was tried; what was rendered is scored by that profile.
     """
 
     image: Image.Image
@@ -58,6 +61,7 @@ def search_with_choices(
     proposer: Proposer,
     renderer: Renderer,
     settings: SearchSettings = SearchSettings(),
+    guards: Guards | None = None,
     num_shown: int = 4,
 ) -> Generator[Offer, int | None, ChoiceResult]:
     """
@@ -74,7 +78,9 @@ def search_with_choices(
         proposer ([`~modeling_pamela.steering.base.Proposer`]): What writes variants.
         renderer ([`~modeling_pamela.steering.base.Renderer`]): What makes pictures.
         settings ([`~modeling_pamela.steering.search.SearchSettings`]): `num_candidates`, `max_rounds`, `batch_size` and the seeds are used.
-        num_shown (`int`): Pictures in an offer, at least 2.
+        guards ([`~modeling_pamela.steering.guards.Guards`], *optional*): What a variant must not do to be offered; by default everything
+            that the model can measure is guarded.
+        num_shown (`int`): Pictures in an offer, at least 2; fewer where guards refuse the others.
 
     Returns:
         [`ChoiceResult`], as the generator's value, after `max_rounds` or where there are no more proposals.
@@ -84,58 +90,71 @@ def search_with_choices(
             nothing to begin with.
         ProfileError: The profile is of another model.
     """
-    if not prompt_key(prompt) or num_shown < 2:
-        raise SteeringError(
-            f"The prompt is {prompt!r} and {num_shown} pictures are to be shown; expected words and at least 2."
-        )
+    check_prompt(prompt)
+    if num_shown < 2:
+        raise SteeringError(f"{num_shown} pictures are to be shown; expected at least 2.")
     profile.check_model(reward.model)
-    images: list[Image.Image] = []
-    embeds: dict[str, Tensor] = {}
+    judge = Judge(prompt, reward, guards_for(reward) if guards is None else guards, content_for(reward))
+    images: dict[int, Image.Image] = {}
+    embeds: dict[str, Tensor] = {}  # a row for each of the images
     history: list[Candidate] = []
     best = 0
     for number in range(settings.max_rounds + 1):
-        try:
-            texts = (
-                proposer.propose(prompt, history, settings.num_candidates, settings.seed + number)
-                if number
-                else [prompt]
-            )
-        except SteeringError:
-            if number == 1:
-                raise
-            texts = []
+        texts = [prompt]
+        if number:
+            try:
+                texts = proposer.propose(
+                    prompt, history, settings.num_candidates, proposer_seed(settings.seed, number)
+                )[: settings.num_candidates]
+            except SteeringError as error:
+                if number == 1:
+                    raise
+                warnings.warn(f"The search ends after round {number - 1}: {error}", stacklevel=2)
+                texts = []
         if not texts:
             break
-        made: list[tuple[str, Image.Image]] = []
-        for start in range(0, len(texts), settings.batch_size):
-            batch = texts[start : start + settings.batch_size]
-            pictures = zip(batch, renderer.render(batch, [settings.render_seed] * len(batch)), strict=True)
-            made += [(text, picture) for text, picture in pictures if picture is not None]
-        if not made and not number:
-            raise held_back(prompt, settings.render_seed)
-        if not made:
-            break
-        texts = [text for text, _ in made]
-        images += [picture for _, picture in made]
         new = [
-            Candidate(len(history) + place, number, text, best if number else None, settings.render_seed)
-            for place, text in enumerate(texts)
+            Candidate(index, number, text, best if number else None, settings.render_seed)
+            for index, text in enumerate(texts, start=len(history))
         ]
-        found = reward.embed(images[len(history) :], texts)
+        if number:
+            new = judge.read(new)
+        asked = [one for one in new if one.refused is None]
+        made = render(renderer, asked, settings.batch_size)
+        if not number and not made:
+            raise held_back(prompt, settings.render_seed)
+        missing = {one.index for one in asked} - made.keys()
+        history += [replace(one, refused=NO_PICTURE) if one.index in missing else one for one in new]
+        if not made:
+            continue
+        pictured = [history[index] for index in made]
+        found = reward.embed(list(made.values()), judge.told(pictured))
+        population, _ = judge.signed(reward.score_embeds([None] * len(made), **found), (len(made),))
+        mean, std = judge.signed(reward.score_embeds([profile] * len(made), **found), (len(made),))
+        first = history[0] if number else None
+        for one in judge.compare(judge.look(pictured, list(made.values())), first, mean, std, population):
+            history[one.index] = one
+        images |= made
         embeds = {name: torch.cat([embeds[name], rows]) if embeds else rows for name, rows in found.items()}
-        history = _scored([*history, *new], profile, reward, embeds)
         if not number:
             continue
-        promising = sorted(history[-len(new) :], key=lambda one: (-(one.score or 0.0), one.index))
-        shown = [best, *(one.index for one in promising[: num_shown - 1])]
+        promising = judge.best([history[index] for index in made], num_shown - 1)
+        if not promising:
+            continue
+        shown = [best, *(one.index for one in promising)]
         choice = yield Offer(number, [history[index] for index in shown], [images[index] for index in shown])
         if choice is not None and choice not in range(len(shown)):
             raise SteeringError(
                 f"The choice is {choice!r}; expected the place of one of {len(shown)} pictures, from 0 on, or None."
             )
-        profile = _learned(profile, reward, embeds, shown, choice)
+        rows = [list(images).index(index) for index in shown]
+        profile = _learned(profile, reward, embeds, rows, choice or 0, tied=choice is None)
         best = best if choice is None else shown[choice]
-        history = _scored(history, profile, reward, embeds)
+        mean, std = judge.signed(reward.score_embeds([profile] * len(images), **embeds), (len(images),))
+        for row, index in enumerate(images):
+            history[index] = replace(
+                history[index], score=float(mean[row]), std=None if std is None else float(std[row])
+            )
     return ChoiceResult(images[best], history[best], profile, history)
 
 
@@ -156,23 +175,17 @@ def choose(offers: Generator[Offer, int | None, ChoiceResult], ask: Callable[[Of
         return result
 
 
-def _scored(
-    history: list[Candidate], profile: TasteProfile, reward: PersonalReward, embeds: dict[str, Tensor]
-) -> list[Candidate]:
-    mean, std = profile.score(reward.model, **embeds)
-    return [
-        replace(one, score=score, std=spread)
-        for one, score, spread in zip(history, mean.tolist(), std.tolist(), strict=True)
-    ]
-
-
 def _learned(
-    profile: TasteProfile, reward: PersonalReward, embeds: dict[str, Tensor], shown: list[int], choice: int | None
+    profile: TasteProfile,
+    reward: PersonalReward,
+    embeds: dict[str, Tensor],
+    shown: Sequence[int],
+    chosen: int,
+    tied: bool,
 ) -> TasteProfile:
-    """The profile after the chosen picture was preferred to all others shown, or all were called alike."""
-    chosen = shown[choice or 0]
-    others = [index for index in shown if index != chosen]
+    """The profile after one of the rows shown was preferred to all others, or all were called alike."""
+    others = [row for place, row in enumerate(shown) if place != chosen]
     winner, loser = (
-        {name: rows[indices] for name, rows in embeds.items()} for indices in ([chosen] * len(others), others)
+        {name: values[rows] for name, values in embeds.items()} for rows in ([shown[chosen]] * len(others), others)
     )
-    return profile.update_pairs(reward.model, winner, loser, torch.full((len(others),), choice is None))
+    return profile.update_pairs(reward.model, winner, loser, torch.full((len(others),), tied))

@@ -1,6 +1,7 @@
 """Pictures for several people: rendered once, scored for everybody."""
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,8 +11,10 @@ from PIL import Image
 
 from ..rewards.base import Person, Reward
 from .base import NO_PICTURE, Candidate, Proposer, Renderer, SteeringError, held_back
-from .guards import ContentMeasure, Guards, colour_statistics, kept_content
+from .defaults import check_prompt
+from .guards import ContentMeasure, Guards
 from .history import prompt_key
+from .judge import Judge, proposer_seed, render
 from .search import SearchResult, SearchSettings
 
 
@@ -27,9 +30,8 @@ class Pool:
         people (list of U `str`): Their names.
         prompts, seeds (list of N): What the pictures were rendered from.
         images (list of N `PIL.Image.Image`): The pictures.
-        mean (`np.ndarray` of shape `(U, N)`): Rewards.
-        std (`np.ndarray` of shape `(U, N)`, *optional*): How unsure the reward is of them.
-        sign (`int`): 1 where a higher reward is better, else -1.
+        mean (`np.ndarray` of shape `(U, N)`): Rewards, larger is better (a reward of which less is better is negated).
+        std (`np.ndarray` of shape `(U, N)`, *optional*): How unsure the reward is of them, NaN where it does not know.
     """
 
     people: list[str]
@@ -38,23 +40,21 @@ class Pool:
     images: list[Image.Image]
     mean: np.ndarray
     std: np.ndarray | None
-    sign: int = 1
 
     def best(self, person: str, beta: float = 0.0) -> int:
-        """Which picture is the best for a person: the one with the highest `mean - beta * std`, the first of several."""
+        """
+        Which picture is the best for a person: the one with the highest `mean - beta * std`, the first of several.
+
+        Raises:
+            SteeringError: There is nobody of that name.
+        """
+        if person not in self.people:
+            raise SteeringError(
+                f"The pictures were not scored for {person!r}; expected one of {', '.join(self.people)}."
+            )
         row = self.people.index(person)
-        spread = 0.0 if self.std is None else self.std[row]
-        return int(np.argmax(self.sign * self.mean[row] - beta * spread))
-
-
-def score_for_all(
-    images: Sequence[Image.Image], prompts: Sequence[str | None], people: Sequence[Person], reward: Reward
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Rewards `(U, N)` of N pictures for U people and, where known, their std; every picture is encoded once."""
-    shape = len(people), len(images)
-    asked = [person for person in people for _ in images]
-    scores = reward([*images] * len(people), [*prompts] * len(people), asked)
-    return scores.mean.numpy().reshape(shape), None if scores.std is None else scores.std.numpy().reshape(shape)
+        spread = 0.0 if self.std is None else np.nan_to_num(self.std[row])
+        return int(np.argmax(self.mean[row] - beta * spread))
 
 
 def best_of_seeds(
@@ -78,26 +78,24 @@ def best_of_seeds(
         batch_size (`int`): Pictures a call of the renderer.
 
     Returns:
-        [`Pool`]; `pool.images[pool.best("ann")]` is Ann's.
+        [`Pool`] of the pictures that were not held back; `pool.images[pool.best("ann")]` is Ann's.
 
     Raises:
-        SteeringError: There are no seeds, or no people.
+        SteeringError: The prompt is empty, there are no seeds or people, every picture is held back, or a score is no number.
         RewardError: The reward does not know a person.
     """
-    if not seeds or not people:
-        raise SteeringError(f"There are {len(seeds)} seeds and {len(people)} people; expected at least one of each.")
-    made: list[tuple[int, Image.Image]] = []
-    for start in range(0, len(seeds), batch_size):
-        batch = list(seeds[start : start + batch_size])
-        pictures = zip(batch, renderer.render([prompt] * len(batch), batch), strict=True)
-        made += [(seed, picture) for seed, picture in pictures if picture is not None]
-    if not made:
+    check_prompt(prompt)
+    if not seeds or not people or batch_size < 1:
+        raise SteeringError(
+            f"There are {len(seeds)} seeds and {len(people)} people, and batches of {batch_size}; expected at least one of each."
+        )
+    candidates = [Candidate(index, 0, prompt, seed=seed) for index, seed in enumerate(seeds)]
+    images = render(renderer, candidates, batch_size)
+    if not images:
         raise held_back(prompt, seeds[0])
-    seeds, images = [seed for seed, _ in made], [picture for _, picture in made]
-    mean, std = score_for_all(images, [prompt] * len(images), list(people.values()), reward)
-    return Pool(
-        list(people), [prompt] * len(images), list(seeds), images, mean, std, 1 if reward.higher_is_better else -1
-    )
+    made, pictures = [candidates[index] for index in images], list(images.values())
+    mean, std = Judge(prompt, reward, Guards.off(), None).score(made, pictures, list(people.values()))
+    return Pool(list(people), [prompt] * len(made), [one.seed for one in made], pictures, mean, std)
 
 
 def search_together(
@@ -130,12 +128,11 @@ def search_together(
         SteeringError: The prompt is empty, there are no people, or the proposer has nothing to begin with.
         RewardError: The reward does not know a person.
     """
-    if not prompt_key(prompt) or not people:
-        raise SteeringError(
-            f"The prompt is {prompt!r} and there are {len(people)} people; expected words and at least one person."
-        )
+    check_prompt(prompt)
+    if not people:
+        raise SteeringError("There is nobody to search for; expected at least one person.")
     start = time.monotonic()
-    crowd = _Crowd(prompt, reward, renderer, people, settings, guards, content)
+    crowd = _Crowd(Judge(prompt, reward, guards, content), renderer, people, settings)
     crowd.try_prompts([prompt], 0)
     stopped = "rounds"
     for number in range(1, settings.max_rounds + 1):
@@ -149,12 +146,13 @@ def search_together(
         proposed: dict[str, str] = {}
         for place, person in enumerate(active):
             share = left // len(active) + (place < left % len(active))
-            seed = int(np.random.SeedSequence([settings.seed, number, place]).generate_state(1)[0])
+            seed = proposer_seed(settings.seed, number, place)
             try:
                 found = proposer.propose(prompt, crowd.histories[person], share, seed) if share else []
-            except SteeringError:
+            except SteeringError as error:
                 if number == 1:
                     raise
+                warnings.warn(f"Nothing is proposed for {person} in round {number}: {error}", stacklevel=2)
                 found = []
             for text in found[:share]:
                 if not crowd.was_tried(text):
@@ -180,17 +178,9 @@ class _Crowd:
     """What was rendered so far, and a history for each person."""
 
     def __init__(
-        self,
-        prompt: str,
-        reward: Reward,
-        renderer: Renderer,
-        people: Mapping[str, Person],
-        settings: SearchSettings,
-        guards: Guards,
-        content: ContentMeasure | None,
+        self, judge: Judge, renderer: Renderer, people: Mapping[str, Person], settings: SearchSettings
     ) -> None:
-        self.prompt, self.reward, self.renderer, self.people = prompt, reward, renderer, people
-        self.settings, self.guards, self.content = settings, guards, content
+        self.judge, self.renderer, self.people, self.settings = judge, renderer, people, settings
         self.images: dict[int, Image.Image] = {}
         self.histories: dict[str, list[Candidate]] = {person: [] for person in people}
         self._tried: set[str] = set()
@@ -199,10 +189,8 @@ class _Crowd:
         return prompt_key(text) in self._tried
 
     def kept(self, person: str) -> list[Candidate]:
-        """A person's best candidates, best first; the earlier of two that are equal."""
-        values = [(self.guards.value(one), one) for one in self.histories[person]]
-        found = sorted((-value, one.index, one) for value, one in values if value is not None)
-        return [one for _, _, one in found[: self.settings.keep]]
+        """A person's best candidates, best first."""
+        return self.judge.best(self.histories[person], self.settings.keep)
 
     def try_prompts(self, prompts: Sequence[str], number: int) -> None:
         """Render prompts that are new, and write down what everybody thinks of them."""
@@ -211,65 +199,35 @@ class _Crowd:
         candidates = [
             Candidate(first + place, number, text, seed=settings.render_seed) for place, text in enumerate(prompts)
         ]
-        if number and self.content is not None:
-            similarities = kept_content(self.content, self.prompt, prompts)
-            candidates = [
-                replace(one, guards={"content": value}, refused=self.guards.refuse_prompt(value))
-                for one, value in zip(candidates, similarities, strict=True)
-            ]
+        if number:
+            candidates = self.judge.read(candidates)
         asked = [one for one in candidates if one.refused is None]
-        for start in range(0, len(asked), settings.batch_size):
-            batch = asked[start : start + settings.batch_size]
-            pictures = self.renderer.render([one.prompt for one in batch], [one.seed for one in batch])
-            made = zip(batch, pictures, strict=True)
-            self.images.update({one.index: picture for one, picture in made if picture is not None})
-        missing = {one.index for one in asked} - self.images.keys()
-        if missing and not number:
-            raise held_back(self.prompt, settings.render_seed)
+        images = render(self.renderer, asked, settings.batch_size)
+        if not number and not images:
+            raise held_back(self.judge.prompt, settings.render_seed)
+        self.images |= images
+        missing = {one.index for one in asked} - images.keys()
         candidates = [replace(one, refused=NO_PICTURE) if one.index in missing else one for one in candidates]
-        asked = [one for one in asked if one.index not in missing]
-        judged = self._judge(asked) if asked else {person: [] for person in self.people}
+        made = [one for one in asked if one.index in images]
+        judged = self._judge(made, list(images.values())) if made else {person: [] for person in self.people}
         for person, history in self.histories.items():
             seen = {one.index: one for one in judged[person]}
             history += [seen.get(one.index, one) for one in candidates]
 
-    def _judge(self, asked: Sequence[Candidate]) -> dict[str, list[Candidate]]:
-        images = [self.images[one.index] for one in asked]
-        told = self.guards.told(self.prompt, [one.prompt for one in asked])
+    def _judge(self, made: Sequence[Candidate], images: Sequence[Image.Image]) -> dict[str, list[Candidate]]:
         # The last row is the population's.
-        mean, std = score_for_all(images, told, [*self.people.values(), None], self.reward)
-        if not np.isfinite(mean).all():
-            raise SteeringError(
-                f"The reward {self.reward.name} gave a score that is no number; nothing can be chosen by it."
+        mean, std = self.judge.score(made, images, [*self.people.values(), None])
+        seen = self.judge.look(made, images)
+        return {
+            person: self.judge.compare(
+                seen,
+                self.histories[person][0] if made[0].round else None,
+                mean[row],
+                None if std is None else std[row],
+                None if taste is None else mean[-1],
             )
-        mean = mean if self.reward.higher_is_better else -mean
-        alignment = None if self.content is None else self.content.alignment(images, self.prompt)
-        measured = [{**one.guards, **colour_statistics(image)} for one, image in zip(asked, images, strict=True)]
-        if alignment is not None:
-            measured = [{**found, "alignment": float(value)} for found, value in zip(measured, alignment, strict=True)]
-        low, high = self.reward.score_range
-        judged: dict[str, list[Candidate]] = {}
-        for row, (person, taste) in enumerate(self.people.items()):
-            judged[person] = []
-            for column, one in enumerate(asked):
-                scored = replace(
-                    one,
-                    score=float(mean[row, column]),
-                    std=None if std is None else float(std[row, column]),
-                    population=None if taste is None else float(mean[-1, column]),
-                    guards=measured[column],
-                )
-                if one.round:
-                    base = self.histories[person][0]
-                    drift = {
-                        f"{name}_drift": scored.guards[name] - base.guards[name] for name in ("saturation", "contrast")
-                    }
-                    refused = self.guards.refuse_picture(
-                        base, scored.population, scored.guards.get("alignment"), high - low
-                    )
-                    scored = replace(scored, guards={**scored.guards, **drift}, refused=refused)
-                judged[person].append(scored)
-        return judged
+            for row, (person, taste) in enumerate(self.people.items())
+        }
 
 
 def saturation_by_group(results: Mapping[str, SearchResult]) -> list[dict[str, Any]]:

@@ -1,11 +1,10 @@
 """What a search starts with where nobody says otherwise: the guards that fit a reward, and a prompt that can be steered."""
 
-from typing import Any
-
 from ..rewards.base import Reward
 from ..rewards.personal import PersonalReward
 from .base import SteeringError
 from .guards import Guards, ModelContent
+from .history import prompt_key
 
 
 __all__ = ["MAX_PROMPT_WORDS", "check_prompt", "content_for", "guards_for"]
@@ -17,9 +16,9 @@ MAX_PROMPT_WORDS = 512
 def check_prompt(prompt: str) -> None:
     """
     Raises:
-        SteeringError: The prompt is empty, or longer than text-to-image models read.
+        SteeringError: The prompt has no letter or digit, or is longer than text-to-image models read.
     """
-    if not prompt.strip():
+    if not prompt_key(prompt):
         raise SteeringError("The prompt is empty; expected words that say what the picture should show.")
     if (words := len(prompt.split())) > MAX_PROMPT_WORDS:
         raise SteeringError(
@@ -34,9 +33,9 @@ def content_for(reward: Reward) -> ModelContent | None:
     return None
 
 
-def guards_for(reward: Reward, **changes: Any) -> Guards:
+def guards_for(reward: Reward) -> Guards:
     """The guards of a search; a PAMELA model that was trained without prompts is told of none."""
     if isinstance(reward, PersonalReward):
         config = reward.model.config
-        changes = {"scored_prompt": "own" if config.use_text and config.text_encoder else "none", **changes}
-    return Guards(**changes)
+        return Guards(scored_prompt="own" if config.use_text and config.text_encoder else "none")
+    return Guards()

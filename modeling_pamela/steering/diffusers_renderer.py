@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
+from ..rewards.pictures import is_black
 from .base import SteeringError
 
 
@@ -148,7 +149,7 @@ class DiffusersRenderer:
     def _checked(self, prompt: str, seed: int, picture: Image.Image, filtered: bool) -> Image.Image | None:
         if filtered:
             why = "The pipeline's safety filter held back"
-        elif picture.getbbox() is None:
+        elif is_black(picture):
             why = "Black throughout (a filter, or a decoder that overflows in half precision: load the VAE in float32) is"
         else:
             return picture

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..processing_pamela import PamelaProcessor
-from .base import Candidate
+from .base import Candidate, SteeringError
 from .history import prompt_key
 from .modifiers import MODIFIERS
 
@@ -49,6 +49,9 @@ class Guards:
         max_population_loss (`float`, *optional*): By how much the population's score may fall below the first picture's, as a share of
             the reward's range. Only where the reward is for a person.
         scored_prompt (`"own"`, `"base"` or `"none"`): Which prompt the reward is told of: the candidate's own, the person's, or none.
+
+    Raises:
+        SteeringError: `beta` is negative, or there is no such `scored_prompt`.
     """
 
     min_content: float | None = 0.4
@@ -56,6 +59,12 @@ class Guards:
     beta: float = 0.5
     max_population_loss: float | None = 0.2
     scored_prompt: Literal["own", "base", "none"] = "own"
+
+    def __post_init__(self) -> None:
+        if self.scored_prompt not in ("own", "base", "none"):
+            raise SteeringError(f'scored_prompt is {self.scored_prompt!r}; expected "own", "base" or "none".')
+        if not self.beta >= 0:
+            raise SteeringError(f"beta is {self.beta}; expected at least 0.")
 
     @classmethod
     def off(cls, scored_prompt: Literal["own", "base", "none"] = "own") -> "Guards":

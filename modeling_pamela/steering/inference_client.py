@@ -18,6 +18,8 @@ __all__ = ["InferenceClientProposer"]
 # Of these, and of no answer at all, another attempt may find the server in a better state.
 _PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
 _TOKENS_PER_VARIANT = 60
+# Without any, huggingface_hub would take the token of the Hub.
+_NO_KEY = "none"
 
 
 class InferenceClientProposer(ChatProposer):
@@ -34,7 +36,8 @@ class InferenceClientProposer(ChatProposer):
         pause (`float`): Seconds before the first further attempt; twice as long before each next one.
         temperature (`float`): Of the sampling.
         instruction, num_shown, max_asks: As in [`~modeling_pamela.steering.chat.ChatProposer`].
-        client: Further arguments of `huggingface_hub.InferenceClient`, such as `provider`, `token`, `headers`, `bill_to`.
+        client: Further arguments of `huggingface_hub.InferenceClient`, such as `provider`, `api_key`, `headers`, `bill_to`. A server of one's
+            own gets no other key than one given here, in particular not the token of the Hub that this machine is logged in with.
 
     Example:
 
@@ -60,6 +63,8 @@ class InferenceClientProposer(ChatProposer):
         **client: Any,
     ) -> None:
         super().__init__(instruction, num_shown, max_asks)
+        if base_url is not None and not (client.get("token") or client.get("api_key")):
+            client = {**client, "token": None, "api_key": _NO_KEY}
         self.client = InferenceClient(
             model if base_url is None else None, base_url=base_url, timeout=timeout, **client
         )

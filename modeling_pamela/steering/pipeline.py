@@ -56,7 +56,7 @@ class PamelaSteeringPipeline(DiffusionPipeline):
     Searches for the variant of a prompt whose picture one person likes best.
 
     What is saved is the inner pipeline and, where it is a model, the scorer with its processor. Rewards and proposers of other kinds
-    are handed to `from_pretrained` again.
+    are handed to `from_pretrained` again, and so are the tastes of people: they are personal data and do not travel along.
 
     Args:
         pipeline (`DiffusionPipeline`): Any text-to-image pipeline.
@@ -178,9 +178,9 @@ class PamelaSteeringPipeline(DiffusionPipeline):
     def reward(self) -> Reward:
         """The scorer as a reward; that of a model knows the people who were saved with it."""
         if isinstance(self.scorer, PamelaForPersonalizedScoring):
-            return PersonalReward(
-                self.scorer, self.processor, saved_people(self.scorer.name_or_path or "", self.scorer)
-            )
+            folder = self.scorer.name_or_path
+            people = saved_people(folder, self.scorer) if folder else None
+            return PersonalReward(self.scorer, self.processor, people)
         return self.scorer
 
     def check_inputs(

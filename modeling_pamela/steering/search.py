@@ -11,13 +11,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from ..rewards.base import Person, Reward
+from ..taste.groups import SharedTaste
+from ..taste.profile import ProfileError, TasteProfile
+from ..taste.store import TasteStore
 from .base import NO_PICTURE, Candidate, Proposer, Renderer, SteeringError, held_back
-from .guards import ContentMeasure, Guards, colour_statistics, kept_content
+from .defaults import check_prompt
+from .guards import ContentMeasure, Guards
 from .history import History, prompt_key
+from .judge import Judge, proposer_seed, render
 
 
 __all__ = ["SearchProgress", "SearchResult", "SearchSettings", "search"]
@@ -165,16 +170,18 @@ def search(
         SteeringError: The prompt is empty, the folder holds another search, or the reward gives a score that is no number.
         RewardError: The reward does not know the person.
     """
-    if not prompt_key(prompt):
-        raise SteeringError("The prompt is empty; expected words that say what the picture should show.")
+    check_prompt(prompt)
     header = {
         "prompt": prompt,
         "settings": asdict(settings),
         "guards": asdict(guards),
         "person": _person_identity(person, reward),
-        **{name: _identity(part) for name, part in _parts(reward, proposer, renderer, content).items()},
+        "reward": _identity(reward),
+        "proposer": _identity(proposer),
+        "renderer": _identity(renderer),
+        "content": _identity(content),
     }
-    run = _Run(prompt, reward, renderer, person, settings, guards, content, History(header, folder))
+    run = _Run(Judge(prompt, reward, guards, content), renderer, person, settings, History(header, folder))
     stopped = run.history.stopped
     begun = run.history.candidates
     round_number = begun[-1].round if begun else 0
@@ -195,18 +202,10 @@ class _Run:
     """A search under way; all of its state is in the history."""
 
     def __init__(
-        self,
-        prompt: str,
-        reward: Reward,
-        renderer: Renderer,
-        person: Person,
-        settings: SearchSettings,
-        guards: Guards,
-        content: ContentMeasure | None,
-        history: History,
+        self, judge: Judge, renderer: Renderer, person: Person, settings: SearchSettings, history: History
     ) -> None:
-        self.prompt, self.reward, self.renderer, self.person = prompt, reward, renderer, person
-        self.settings, self.guards, self.content, self.history = settings, guards, content, history
+        self.judge, self.renderer, self.person = judge, renderer, person
+        self.settings, self.history = settings, history
         self.started = time.monotonic() - history.seconds
 
     def play(self, number: int, proposer: Proposer) -> str | None:
@@ -216,12 +215,12 @@ class _Run:
             if number and self._seconds_are_up():
                 return "seconds"
             before = self.history.candidates
-            prompts = [self.prompt]
+            prompts = [self.judge.prompt]
             if number:
                 shown = self._shown(before)
                 try:
                     prompts = proposer.propose(
-                        self.prompt, shown, settings.num_candidates, _seed_of(settings.seed, number)
+                        self.judge.prompt, shown, settings.num_candidates, proposer_seed(settings.seed, number)
                     )
                 except SteeringError as error:
                     if number == 1:
@@ -248,7 +247,7 @@ class _Run:
                 continue
             if number and self._seconds_are_up():
                 return "seconds"
-            self.history.add(self._judge(batch), time.monotonic() - self.started)
+            self.history.add(self._judged(batch), time.monotonic() - self.started)
             self.history.forget_pictures([candidate.index for candidate in self.kept()])
         return None
 
@@ -260,10 +259,8 @@ class _Run:
         return "patience" if number - best.round >= self.settings.patience else None
 
     def kept(self) -> list[Candidate]:
-        """The best candidates, best first; the earlier of two that are equal. The person's own prompt is never refused."""
-        values = [(self.guards.value(candidate), candidate) for candidate in self.history.candidates]
-        found = sorted(((-value, candidate.index, candidate) for value, candidate in values if value is not None))
-        return [candidate for _, _, candidate in found[: self.settings.keep]]
+        """The best candidates, best first. The person's own prompt is never refused."""
+        return self.judge.best(self.history.candidates, self.settings.keep)
 
     def progress(self, number: int) -> SearchProgress:
         seconds = time.monotonic() - self.started
@@ -297,84 +294,48 @@ class _Run:
     def _candidates(self, number: int, prompts: Sequence[str], before: Sequence[Candidate]) -> list[Candidate]:
         """The round's candidates, those refused that need not be rendered."""
         kept = self.kept()
-        similarities: list[float] | list[None] = [None] * len(prompts)
-        if number and self.content is not None:
-            similarities = kept_content(self.content, self.prompt, prompts)
+        candidates = [
+            Candidate(index, number, text, _nearest(text, kept), self.settings.render_seed)
+            for index, text in enumerate(prompts, start=len(before))
+        ]
+        if number:
+            candidates = self.judge.read(candidates)
         known = {
             prompt_key(candidate.prompt): candidate.index for candidate in before if not _refused_unseen(candidate)
         }
-        found = []
-        for index, (text, similarity) in enumerate(zip(prompts, similarities, strict=True), start=len(before)):
-            refused = None if similarity is None else self.guards.refuse_prompt(similarity)
-            if prompt_key(text) in known:
-                refused = f"duplicate: the same as candidate {known[prompt_key(text)]}"
-            elif refused is None:
-                known[prompt_key(text)] = index
-            found.append(
-                Candidate(
-                    index,
-                    number,
-                    text,
-                    _nearest(text, kept),
-                    self.settings.render_seed,
-                    guards={} if similarity is None else {"content": similarity},
-                    refused=refused,
-                )
-            )
-        return found
+        for place, candidate in enumerate(candidates):
+            key = prompt_key(candidate.prompt)
+            if key in known:
+                candidates[place] = replace(candidate, refused=f"duplicate: the same as candidate {known[key]}")
+            elif candidate.refused is None:
+                known[key] = candidate.index
+        return candidates
 
-    def _judge(self, batch: Sequence[Candidate]) -> list[Candidate]:
+    def _judged(self, batch: Sequence[Candidate]) -> list[Candidate]:
         """Render what has no picture yet, score it, and look at it."""
         new = [candidate for candidate in batch if not self.history.has_picture(candidate.index)]
-        if new:
-            pictures = self.renderer.render(
-                [candidate.prompt for candidate in new], [candidate.seed for candidate in new]
-            )
-            for candidate, picture in zip(new, pictures, strict=True):
-                if picture is not None:
-                    self.history.save_picture(candidate.index, picture)
+        for index, picture in render(self.renderer, new, self.settings.batch_size).items():
+            self.history.save_picture(index, picture)
         unseen = [replace(asked, refused=NO_PICTURE) for asked in batch if not self.history.has_picture(asked.index)]
         batch = [candidate for candidate in batch if self.history.has_picture(candidate.index)]
         if unseen and unseen[0].round == 0:
-            raise held_back(self.prompt, unseen[0].seed)
+            raise held_back(self.judge.prompt, unseen[0].seed)
         if not batch:
             return unseen
         images = [self.history.picture(candidate.index) for candidate in batch]
-        told = self.guards.told(self.prompt, [candidate.prompt for candidate in batch])
-        for_population = 0 if self.person is None else len(batch)
-        people = [self.person] * len(batch) + [None] * for_population
-        scores = self.reward([*images, *images[:for_population]], [*told, *told[:for_population]], people)
-        sign = 1 if self.reward.higher_is_better else -1
-        mean = [sign * score for score in scores.mean.tolist()]
-        std = [None] * len(mean) if scores.std is None else scores.std.tolist()
-        if not np.isfinite(mean).all():
-            raise SteeringError(
-                f"The reward {self.reward.name} gave a score that is no number; nothing can be chosen by it."
-            )
-        alignment = None if self.content is None else self.content.alignment(images, self.prompt)
-        judged = []
-        for row, (candidate, image) in enumerate(zip(batch, images, strict=True)):
-            measured = {**candidate.guards, **colour_statistics(image)}
-            if alignment is not None:
-                measured["alignment"] = float(alignment[row])
-            scored = replace(
-                candidate,
-                score=mean[row],
-                std=std[row],
-                population=mean[len(batch) + row] if for_population else None,
-                guards=measured,
-                picture=None if self.history.folder is None else self.history.picture_file(candidate.index),
-            )
-            judged.append(self._compare(scored) if candidate.round else scored)
+        people = [self.person] if self.person is None else [self.person, None]
+        mean, std = self.judge.score(batch, images, people)
+        if self.history.folder is not None:
+            batch = [replace(one, picture=self.history.picture_file(one.index)) for one in batch]
+        first = self.history.candidates[0] if batch[0].round else None
+        judged = self.judge.compare(
+            self.judge.look(batch, images),
+            first,
+            mean[0],
+            None if std is None else std[0],
+            None if self.person is None else mean[1],
+        )
         return [*judged, *unseen]
-
-    def _compare(self, candidate: Candidate) -> Candidate:
-        """With the first picture."""
-        base = self.history.candidates[0]
-        drift = {f"{name}_drift": candidate.guards[name] - base.guards[name] for name in ("saturation", "contrast")}
-        low, high = self.reward.score_range
-        refused = self.guards.refuse_picture(base, candidate.population, candidate.guards.get("alignment"), high - low)
-        return replace(candidate, guards={**candidate.guards, **drift}, refused=refused)
 
 
 def _refused_unseen(candidate: Candidate) -> bool:
@@ -386,10 +347,6 @@ def _was_judged(candidate: Candidate) -> bool:
     return candidate.score is not None or candidate.refused is not None
 
 
-def _seed_of(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-
-
 def _nearest(text: str, kept: Sequence[Candidate]) -> int | None:
     """Of the kept candidates the one that shares most words with a prompt: what it was made from, as far as can be told."""
     words = set(prompt_key(text).split())
@@ -399,10 +356,6 @@ def _nearest(text: str, kept: Sequence[Candidate]) -> int | None:
         return len(words & theirs) / max(1, len(words | theirs))
 
     return max(kept, key=overlap).index if kept else None
-
-
-def _parts(reward: Reward, proposer: Proposer, renderer: Renderer, content: ContentMeasure | None) -> dict[str, Any]:
-    return {"reward": reward, "proposer": proposer, "renderer": renderer, "content": content}
 
 
 def _identity(part: Any) -> str | None:
@@ -420,8 +373,15 @@ def _identity(part: Any) -> str | None:
 
 def _person_identity(person: Person, reward: Reward) -> str | None:
     """A taste is told from another by its mean, so that a person who rated more in the meantime is another one."""
-    taste = getattr(reward, "people", {}).get(person) if isinstance(person, str) else person
-    if taste is None or not hasattr(taste, "posterior"):
+    taste: Any = person
+    if isinstance(person, str):
+        people = getattr(reward, "people", {})
+        try:
+            taste = people.mean(person) if isinstance(people, TasteStore) else people.get(person)
+        except ProfileError:  # nobody is stored under this name; the reward says so
+            taste = None
+    mean = taste.posterior.mean if isinstance(taste, TasteProfile | SharedTaste) else taste
+    if not isinstance(mean, Tensor):
         return person if isinstance(person, str) else None
-    digest = sha256(taste.posterior.mean.numpy().tobytes()).hexdigest()[:16]
+    digest = sha256(mean.detach().cpu().numpy().tobytes()).hexdigest()[:16]
     return f"{person} {digest}" if isinstance(person, str) else digest

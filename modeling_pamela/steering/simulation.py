@@ -28,6 +28,7 @@ from ..rewards.personal import PersonalReward
 from ..taste.profile import TasteProfile
 from ..training.recipes import RECIPES
 from ..training.trainer import train
+from .defaults import content_for, guards_for
 from .modifiers import ModifierProposer
 from .scene_renderer import SceneRenderer
 from .search import SearchSettings, search
@@ -149,6 +150,7 @@ def search_for_simulated_people(
     """
     tastes = learn_simulated_tastes(sample_raters(num_people, seed), reward, seed=seed)
     known = PersonalReward(reward.model, reward.processor, tastes, reward.batch_size)
+    content = content_for(known)
     runs = [
         (person, prompt, number) for person in tastes for prompt in range(len(prompts)) for number in range(num_runs)
     ]
@@ -160,5 +162,7 @@ def search_for_simulated_people(
             renderer=SceneRenderer(),
             person=person,
             settings=replace(settings, seed=place),
+            guards=guards_for(known),
+            content=content,
             folder=Path(folder) / f"{person}-{prompt}-{number}",
         )

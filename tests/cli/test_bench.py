@@ -7,10 +7,12 @@ import pytest
 from tiny_encoders import save_siglip
 from typer.testing import CliRunner
 
+from modeling_pamela import checkpoints as package_checkpoints
 from modeling_pamela.cli.bench import bench_app
 from modeling_pamela.data.files import DataError
 from modeling_pamela.evaluation import factorisation, methods
 from modeling_pamela.evaluation.bench import table4
+from modeling_pamela.steering.base import SteeringError
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -139,7 +141,7 @@ def steered(tmp_path_factory):
     return folder / "model"
 
 
-def test_consistency_of_simulated_people_and_of_their_searches(steered, tmp_path):
+def test_consistency_of_simulated_people_and_of_their_searches(steered, tmp_path, monkeypatch):
     small = ["--people", "2", "--repeats", "2", "--prompt", "a lighthouse", "--candidates", "2", "--rounds", "1"]
     run = invoke("consistency", "--model", steered, *small, "--out", tmp_path)
     assert run.exit_code == 0, run.output
@@ -151,8 +153,10 @@ def test_consistency_of_simulated_people_and_of_their_searches(steered, tmp_path
         "consistency.png",
     ]
     table = json.loads((tmp_path / "consistency.json").read_text())["rows"]
-    again = invoke("consistency", tmp_path / "consistency-runs", "--model", steered, "--out", tmp_path / "again")
+    # By its name, as a model of the package.
+    monkeypatch.setattr(package_checkpoints, "__file__", str(steered.parent / "__init__.py"))
+    again = invoke("consistency", tmp_path / "consistency-runs", "--model", steered.name, "--out", tmp_path / "again")
     assert again.exit_code == 0, again.output
     assert json.loads((tmp_path / "again" / "consistency.json").read_text())["rows"] == table
-    with pytest.raises(DataError, match="There is no run"):
+    with pytest.raises(SteeringError, match="There is no run"):
         invoke("consistency", tmp_path / "again", "--model", steered, "--out", tmp_path / "third")

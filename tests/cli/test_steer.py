@@ -9,11 +9,13 @@ import torch
 from tiny_tastes import make_taste
 from typer.testing import CliRunner
 
-from modeling_pamela import PamelaForPersonalizedScoring, TasteProfile
+from modeling_pamela import PamelaForPersonalizedScoring, TasteProfile, checkpoints
 from modeling_pamela.cli import app
 from modeling_pamela.data.files import DataError
 from modeling_pamela.rewards.base import RewardError
+from modeling_pamela.steering import inference_client
 from modeling_pamela.steering.base import SteeringError
+from modeling_pamela.steering.modifiers import ModifierProposer
 from modeling_pamela.steering.scene_renderer import SceneRenderer
 from modeling_pamela.taste.profile import ProfileError
 
@@ -122,6 +124,28 @@ def test_the_population_a_user_and_demographics(home, arguments):
     assert (bob["person"], somebody["person"]) == ("bob", "somebody with age 26")
     by_profile = json.loads(pamela("a castle", *arguments, "--profile", home / "bob", "--json").stdout)
     assert {**bob, "person": None} == {**by_profile, "person": None}
+
+
+def test_a_model_of_the_package_is_named(home, arguments, monkeypatch):
+    monkeypatch.setattr(checkpoints, "__file__", str(home / "__init__.py"))
+    arguments[1] = "model"
+    assert json.loads(pamela("a castle", *arguments, "--user", "bob", "--json").stdout)["person"] == "bob"
+
+
+def test_a_model_at_a_server(home, arguments, monkeypatch):
+    made = []
+
+    class Server(ModifierProposer):
+        def __init__(self, model, **options):
+            super().__init__()
+            made.append((model, options))
+
+    monkeypatch.setattr(inference_client, "InferenceClientProposer", Server)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    url = "http://localhost:1/v1"
+    pamela("a castle", *arguments, "--proposer", url, "--proposer-model", "qwen")
+    assert made == [("qwen", {"base_url": url, "api_key": "sk-1"})]
+    assert "names a model at a server" in pamela("a castle", *arguments, "--proposer-model", "qwen", code=2).stderr
 
 
 def test_plain_output(home, arguments):

@@ -6,8 +6,9 @@ import torch
 from tiny_steering import LoggedRenderer
 
 from modeling_pamela import TasteProfile
-from modeling_pamela.steering.base import SteeringError
+from modeling_pamela.steering.base import NO_PICTURE, SteeringError
 from modeling_pamela.steering.choices import choose, search_with_choices
+from modeling_pamela.steering.guards import Guards
 from modeling_pamela.steering.modifiers import ModifierProposer
 from modeling_pamela.steering.search import SearchSettings
 
@@ -24,15 +25,15 @@ def redness(image):
 
 @pytest.fixture
 def begin(tiny_reward):
-    def begin(profile=None, max_rounds=3, **options):
+    def begin(profile=None, max_rounds=3, proposer=ModifierProposer(), renderer=None, **options):
         return search_with_choices(
             PROMPT,
             profile or TasteProfile.prior(tiny_reward.model),
             reward=tiny_reward,
-            proposer=ModifierProposer(),
-            renderer=LoggedRenderer(),
+            proposer=proposer,
+            renderer=renderer or LoggedRenderer(),
             settings=SearchSettings(num_candidates=4, max_rounds=max_rounds),
-            **options,
+            **{"guards": Guards.off(), **options},
         )
 
     return begin
@@ -89,3 +90,47 @@ def test_a_profile_that_knows_something_goes_on_from_it(begin, tiny_reward):
     after = {one.index: one.score for one in result.history}
     first, second = asked[0].candidates
     assert after[second.index] - after[first.index] > second.score - first.score
+
+
+class Scripted:
+    """The same two in the first round, one that is held back in the second, then nothing more."""
+
+    def __init__(self):
+        self.shown, self.seeds = [], []
+
+    def propose(self, prompt, history, num, seed):
+        self.shown.append([one.prompt for one in history])
+        self.seeds.append(seed)
+        if len(self.shown) > 2:
+            raise SteeringError("the server is gone")
+        return [[f"{prompt}, warm", f"{prompt}, cold", "too many"], [f"{prompt}, hidden"]][len(self.shown) - 1][:num]
+
+
+class Censored(LoggedRenderer):
+    def render(self, prompts, seeds):
+        made = super().render(prompts, seeds)
+        return [None if "hidden" in prompt else picture for prompt, picture in zip(prompts, made, strict=True)]
+
+
+def test_what_is_held_back_is_written_down_and_the_end_is_told(begin, tiny_reward):
+    proposer = Scripted()
+    with pytest.warns(UserWarning, match="ends after round 2: the server is gone"):
+        result = choose(begin(proposer=proposer, renderer=Censored(), num_shown=2), lambda offer: 1)
+    assert [one.refused for one in result.history] == [None, None, None, None, NO_PICTURE]
+    assert proposer.shown[2] == [one.prompt for one in result.history]
+    assert len(set(proposer.seeds)) == 3
+    assert result.profile.num_comparisons == 1
+    # All that was rendered has the score of the profile with the choice learned.
+    pictured = [one for one in result.history if one.score is not None]
+    images = LoggedRenderer().render([one.prompt for one in pictured], [0] * 4)
+    scores = tiny_reward(images, [one.prompt for one in pictured], result.profile)
+    np.testing.assert_allclose([one.score for one in pictured], scores.mean, atol=1e-6)
+
+
+def test_what_loses_the_content_is_not_offered(begin):
+    offers = []
+    result = choose(
+        begin(max_rounds=1, num_shown=4, guards=Guards(min_content=2.0)), lambda offer: offers.append(offer) or 0
+    )
+    assert offers == []
+    assert {one.refused.partition(":")[0] for one in result.history[1:]} == {"content"}

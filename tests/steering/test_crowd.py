@@ -1,5 +1,7 @@
 """Pictures for several people: rendered once, scored for everybody."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +38,7 @@ def test_everybody_gets_the_best_of_the_same_pictures():
 def test_a_distance_is_better_the_smaller_it_is_and_what_is_unsure_counts_less():
     away = ColourReward(higher_is_better=False, std=0.5)
     pool = best_of_seeds(PROMPT, range(3), reward=away, renderer=LoggedRenderer(), people=PEOPLE)
-    assert pool.best("ann") == int(pool.mean[0].argmin())
+    assert pool.best("ann") == int(away(pool.images, people="red").mean.argmin())
     pool.std[0, pool.best("ann")] += 100
     assert pool.best("ann", beta=1.0) != pool.best("ann")
 
@@ -141,5 +143,48 @@ def test_what_cannot_be_done():
         best_of_seeds(PROMPT, [], people=PEOPLE, **parts)
     with pytest.raises(SteeringError, match="at least one person"):
         search_together(PROMPT, people={}, proposer=ModifierProposer(), **parts)
+    for prompt in ("", " . "):
+        with pytest.raises(SteeringError, match="prompt is empty"):
+            best_of_seeds(prompt, [0], people=PEOPLE, **parts)
+    with pytest.raises(SteeringError, match="not scored for 'eve'; expected one of ann, bob, all"):
+        best_of_seeds(PROMPT, [0], people=PEOPLE, **parts).best("eve")
+    with pytest.raises(SteeringError, match="no number"):
+        best_of_seeds(PROMPT, [0], people=PEOPLE, reward=ColourReward(scale=math.nan), renderer=LoggedRenderer())
     with pytest.raises(RewardError, match="no taste of 'eve'"):
         search_together(PROMPT, people={"eve": "eve"}, proposer=ModifierProposer(), settings=SMALL, **parts)
+
+
+def test_where_it_is_not_known_how_sure_a_score_is_the_score_decides():
+    parts = {"renderer": LoggedRenderer(), "people": PEOPLE}
+    sure, unknown = (ColourReward(std=std) for std in (0.0, math.nan))
+    expected, found = (
+        [best_of_seeds(PROMPT, range(4), reward=reward, **parts).best(name, beta=1.0) for name in PEOPLE]
+        for reward in (sure, unknown)
+    )
+    assert any(expected)
+    assert found == expected
+    found, known = (
+        search_together(PROMPT, reward=reward, proposer=ModifierProposer(), settings=SMALL, **parts)
+        for reward in (unknown, sure)
+    )
+    assert found["ann"].kept[0].index == known["ann"].kept[0].index
+    assert found["ann"].std is None
+
+
+def test_a_proposer_that_fails_later_is_told_of():
+    class Failing(ModifierProposer):
+        def propose(self, prompt, history, num, seed):
+            if len(history) > 1:
+                raise SteeringError("the server is gone")
+            return super().propose(prompt, history, num, seed)
+
+    with pytest.warns(UserWarning, match="Nothing is proposed for ann in round 2: the server is gone"):
+        results = search_together(
+            PROMPT,
+            reward=ColourReward(),
+            proposer=Failing(),
+            renderer=LoggedRenderer(),
+            people=PEOPLE,
+            settings=SMALL,
+        )
+    assert results["ann"].stopped == "proposals"

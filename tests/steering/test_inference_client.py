@@ -64,8 +64,7 @@ def proposer_of(server, **options):
     return InferenceClientProposer(
         "some-model",
         base_url=f"http://127.0.0.1:{server.server_port}/v1",
-        token="hf_secret",
-        **{"pause": 0.001, "timeout": 5.0, **options},
+        **{"token": "hf_secret", "pause": 0.001, "timeout": 5.0, **options},
     )
 
 
@@ -84,6 +83,13 @@ def test_a_server_is_asked_as_openai_says(server):
     server.answers = [TWO]
     proposer_of(server, temperature=0.7).propose("a cat", [], 2, seed=3)
     assert server.asked[1][2] == body
+
+
+def test_a_strange_server_does_not_learn_the_token_of_the_hub(server, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_of_this_machine")
+    server.answers = [TWO]
+    proposer_of(server, token=None).propose("a cat", [], 2, seed=3)
+    assert server.asked[0][1] == "Bearer none"
 
 
 def test_too_few_are_asked_for_again_in_the_same_chat(server):

@@ -197,6 +197,13 @@ class TestPeople:
         with pytest.raises(RewardError, match="no taste of a user 'eve'; the reward knows 1 people"):
             steering("a lake", user_id="eve", **SHORT)
 
+    def test_a_model_of_no_folder_knows_nobody(self, steering, taste, tmp_path, monkeypatch):
+        """Whatever lies in the present folder."""
+        taste[2].save_pretrained(tmp_path / "profiles" / "ann")
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(RewardError, match="no taste of a user 'ann'; the reward knows 0 people"):
+            steering("a lake", user_id="ann", **SHORT)
+
     def test_by_demographics(self, steering, taste):
         model, processor, *_ = taste
         found = steering("a lake", demographics={"age": 26}, **SHORT)
@@ -243,7 +250,9 @@ class TestComponents:
 
     def test_precision_is_the_inner_pipelines(self, inner, taste, tmp_path):
         model, processor, *_ = taste
-        PamelaSteeringPipeline(inner, model, processor).save_pretrained(tmp_path)
+        PamelaSteeringPipeline(inner, model, processor).save_pretrained(tmp_path / "saved")
+        # A folder may be moved.
+        tmp_path = (tmp_path / "saved").rename(tmp_path / "moved")
         loaded = PamelaSteeringPipeline.from_pretrained(tmp_path, dtype=torch.bfloat16)
         assert loaded.pipeline.unet.dtype == loaded.dtype == torch.bfloat16
         assert loaded.scorer.fingerprint() == model.fingerprint()

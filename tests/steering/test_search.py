@@ -4,16 +4,21 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_steering import ColourReward, LoggedRenderer, WordContent
 
+from modeling_pamela import TasteProfile
 from modeling_pamela.rewards.base import RewardError
+from modeling_pamela.rewards.personal import PersonalReward
 from modeling_pamela.steering.base import SteeringError
 from modeling_pamela.steering.guards import Guards
 from modeling_pamela.steering.history import HISTORY_FILE
 from modeling_pamela.steering.modifiers import ModifierProposer
 from modeling_pamela.steering.search import SearchSettings, search
+from modeling_pamela.taste.store import TasteStore
 
 
 PROMPT = "a castle on a hill"
@@ -278,3 +283,82 @@ def test_a_folder_holds_everything(tmp_path):
     assert lines[-1] == {"stopped": result.stopped}
     assert all((tmp_path / "run" / candidate.picture).is_file() for candidate in result.history)
     assert [dataclasses.replace(candidate, picture=None) for candidate in result.history] == run()[0].history
+
+
+def test_where_it_is_not_known_how_sure_a_score_is_the_score_decides():
+    found, known = (run(reward=ColourReward(std=std), guards=Guards())[0] for std in (math.nan, 0.0))
+    assert [one.score for one in found.history] == [one.score for one in known.history]
+    assert found.kept[0].index == known.kept[0].index
+    assert {one.std for one in found.history} == {None}
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "CMYK", "YCbCr", "P", "I;16"])
+def test_pictures_of_every_mode_are_seen_and_kept_the_same(tmp_path, mode):
+    class Toned(LoggedRenderer):
+        def render(self, prompts, seeds):
+            pictures = super().render(prompts, seeds)
+            if mode == "I;16":
+                return [Image.fromarray(np.asarray(picture.convert("L"), np.uint16) * 257) for picture in pictures]
+            return [picture.convert(mode) for picture in pictures]
+
+    parts = {
+        "reward": ColourReward(),
+        "proposer": ModifierProposer(),
+        "settings": dataclasses.replace(SMALL, num_candidates=2, max_rounds=1),
+    }
+    kept, written = (search(PROMPT, renderer=Toned(), folder=folder, **parts) for folder in (None, tmp_path))
+    assert [dataclasses.replace(one, picture=None) for one in written.history] == kept.history
+    assert kept.image.mode == written.image.mode == "RGB"
+    assert kept.image.tobytes() == search(PROMPT, renderer=Toned(), folder=tmp_path, **parts).image.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("made", "error", "message"),
+    [
+        ([], SteeringError, "gave 0 pictures for 1 prompts"),
+        ([torch.zeros(3, 8, 8)], RewardError, "is a Tensor; expected a PIL picture"),
+        ([Image.new("F", (8, 8))], RewardError, "no known range"),
+    ],
+)
+def test_a_renderer_that_gives_something_else(made, error, message):
+    class Odd:
+        def render(self, prompts, seeds):
+            return made
+
+    with pytest.raises(error, match=message):
+        search(PROMPT, reward=ColourReward(), proposer=ModifierProposer(), renderer=Odd())
+
+
+def test_people_of_a_store_are_searched_for(tmp_path, tiny_reward):
+    model = tiny_reward.model
+    embeds = tiny_reward.embed(LoggedRenderer().render([PROMPT] * 3, range(3)))
+    tastes = [
+        TasteProfile.fit(model, torch.tensor(ratings), **embeds) for ratings in ([0.0, 0.5, 1.0], [1.0, 0.5, 0.0])
+    ]
+    reward = PersonalReward(
+        model, tiny_reward.processor, TasteStore.create(tmp_path / "store.safetensors", [("ann", tastes[0])])
+    )
+    parts = {"proposer": ModifierProposer(), "settings": dataclasses.replace(SMALL, num_candidates=2, max_rounds=1)}
+    for each in (reward, PersonalReward(model, tiny_reward.processor, {"ann": tastes[0]})):
+        parts["renderer"] = LoggedRenderer()
+        result = search(PROMPT, reward=each, person="ann", folder=tmp_path / str(id(each)), **parts)
+        assert result.score == pytest.approx(float(each([result.image], [result.prompt], "ann").mean), abs=1e-3)
+    # Somebody else under the same name is another search.
+    other = TasteStore.create(tmp_path / "other.safetensors", [("ann", tastes[1])])
+    with pytest.raises(SteeringError, match="started differently: person was"):
+        search(
+            PROMPT,
+            reward=PersonalReward(model, tiny_reward.processor, other),
+            person="ann",
+            folder=tmp_path / str(id(reward)),
+            **parts,
+        )
+    with pytest.raises(ValueError, match="eve"):
+        search(PROMPT, reward=reward, person="eve", **parts)
+
+
+def test_guards_that_make_no_sense():
+    with pytest.raises(SteeringError, match="scored_prompt is 'mine'"):
+        Guards(scored_prompt="mine")
+    with pytest.raises(SteeringError, match="beta is nan"):
+        Guards(beta=math.nan)
