@@ -92,7 +92,7 @@ class RewardScorer:
         reward ([`~modeling_pamela.rewards.base.Reward`] or callable): Any function from a list of `PIL.Image.Image` and a list of prompts (`str`
             or `None`) to one number a picture will do. A lower-is-better reward is negated.
         folder ([`~modeling_pamela.data.folder.DataFolder`]): What is to be judged.
-        name (`str`, *optional*): Of the method; the reward's own by default. A plain function needs one.
+        name (`str`, *optional*): Of the method; the reward's own or the function's by default.
         batch_size (`int`): Pictures a call.
         user_ids (sequence of `str`, *optional*): People for whom each picture is scored; by default everybody gets the reward for
             nobody in particular. What such a reward has seen of a person must not be among what it is judged on.
@@ -111,7 +111,9 @@ class RewardScorer:
         user_ids: Sequence[str] | None = None,
     ) -> None:
         self.reward = reward
-        self.name = name or (reward.name if isinstance(reward, Reward) else reward.__name__)
+        self.name = name or (
+            reward.name if isinstance(reward, Reward) else getattr(reward, "__name__", type(reward).__name__)
+        )
         known = {user_id: row for row, user_id in enumerate(folder.user_ids)}
         if unknown := [user_id for user_id in user_ids or () if user_id not in known]:
             raise DataError(f"{folder.path} has nobody called {unknown[0]!r}, for whom the reward is to score.")

@@ -11,31 +11,27 @@ from transformers.models.siglip2.image_processing_pil_siglip2 import get_image_s
 
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..processing_pamela import PamelaProcessor
-from ..taste.groups import SharedTaste
-from ..taste.profile import TasteProfile
 from .base import Person, RewardError, RewardScores
-from .personal import PersonalReward
+from .personal import People, PersonalReward
+from .pictures import check_pixels
 
 
 __all__ = ["DifferentiableReward", "preprocess"]
 
 # Pillow's filters that torch has too: both as convolutions that widen when a picture shrinks.
 MODES: dict[int, str] = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
-# Rounding may carry pixels this far over the ends of their range.
-TOLERANCE = 1e-2
 
 
-class DifferentiableReward:
+class DifferentiableReward(PersonalReward):
     """
-    A [`~modeling_pamela.rewards.base.Reward`] whose gradients reach the pixels, through the frozen encoder and the model.
+    A [`PersonalReward`] whose gradients reach the pixels of pictures given as a tensor, through the frozen encoder and the model.
 
     Pictures as a tensor get the scores that the same pictures as PIL pictures get. Both `mean` and `std` have gradients, so that
     `mean - kappa * std`, a lower confidence bound, does not reward what the model knows nothing of.
 
     Args:
         model ([`PamelaForPersonalizedScoring`]): A posterior model; its weights are frozen.
-        processor ([`PamelaProcessor`]): Its processor.
-        people (`Mapping[str, TasteProfile]`, *optional*): The people who can be asked for by their user id.
+        processor, people, batch_size: See [`PersonalReward`]. A tensor is one pass of the encoder, however many pictures it has.
         rounding (`bool`): See [`preprocess`].
 
     Raises:
@@ -51,25 +47,21 @@ class DifferentiableReward:
     ```
     """
 
-    name = "pamela"
-    score_range = (0.0, 1.0)
-    higher_is_better = True
     differentiable = True
 
     def __init__(
         self,
         model: PamelaForPersonalizedScoring,
         processor: PamelaProcessor,
-        people: Mapping[str, TasteProfile | SharedTaste] | None = None,
+        people: People | None = None,
+        batch_size: int = 16,
         rounding: bool = True,
     ) -> None:
         if model.taste is None:
             raise RewardError(
                 "This is a token model; gradients to the pixels are of posterior models (`pamela train --recipe posterior`)."
             )
-        self.model = model.eval().requires_grad_(False)
-        self.processor = processor
-        self.people = people or {}
+        super().__init__(model.requires_grad_(False), processor, people, batch_size)
         self.rounding = rounding
 
     def __call__(
@@ -82,8 +74,8 @@ class DifferentiableReward:
         See [`~modeling_pamela.rewards.base.Reward`].
 
         Args:
-            images (`torch.Tensor` of shape `(n, 3, H, W)`): RGB in 0..1, in any floating-point precision; one pass of the encoder. PIL
-                pictures are scored by [`PersonalReward`].
+            images (`torch.Tensor` of shape `(n, 3, H, W)`): RGB in 0..1, in any floating-point precision. PIL pictures get the scores
+                of [`PersonalReward`], without gradient.
 
         Returns:
             [`RewardScores`]: For a tensor on its device, in float32 or, if it is float64, in float64.
@@ -92,59 +84,19 @@ class DifferentiableReward:
             RewardError: Also where the encoder's preprocessing cannot be done with gradients.
         """
         if not isinstance(images, Tensor):
-            return PersonalReward(self.model, self.processor, self.people)(images, prompts, people)
+            return super().__call__(images, prompts, people)
         check_pixels(images)
-        if isinstance(people, str | TasteProfile | SharedTaste | None):
-            people = [people] * len(images)
-        if len(people) != len(images) or (prompts is not None and len(prompts) != len(images)):
-            raise RewardError(
-                f"There are {len(images)} pictures, {len(people)} people and {'no' if prompts is None else len(prompts)} prompts; "
-                "expected one of each a picture."
-            )
-        tastes = {id(person): self._taste(person) for person in people}
+        tastes = self._check_inputs(len(images), prompts, people)
         inputs = preprocess(images, self.processor.image_processor, self.rounding)
-        embeds = {"image_embeds": self.model.get_image_embeds(**inputs)}
-        if prompts is not None:
-            with torch.no_grad():
-                embeds["text_embeds"] = self.model.get_text_embeds(**self.processor.tokenize(prompts))
-        features = self.model(**embeds).taste_features
-        mean, std = (torch.empty(len(images), dtype=torch.float64) for _ in range(2))
-        for key, taste in tastes.items():
-            rows = [row for row, person in enumerate(people) if id(person) == key]
-            mean[rows], std[rows] = taste.score_features(self.model, features[rows])
+        embeds = {"image_embeds": self.model.get_image_embeds(**inputs)} | self._embed_prompts(prompts)
+        mean, std = self._score(tastes, torch.arange(len(images)), embeds)
+        assert std is not None
         dtype = torch.promote_types(images.dtype, torch.float32)
         return RewardScores(mean.to(images.device, dtype), std.to(images.device, dtype))
 
-    def _taste(self, person: Person) -> TasteProfile | SharedTaste:
-        if person is None:
-            return TasteProfile.prior(self.model)
-        if not isinstance(person, str):
-            return person
-        if person not in self.people:
-            raise RewardError(
-                f"There is no taste of a user {person!r}; the reward knows {len(self.people)} people. Fit a profile of theirs first."
-            )
-        return self.people[person]
-
-
-def check_pixels(images: Tensor) -> None:
-    """Raises [`RewardError`] for what is no batch of RGB pictures in 0..1."""
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point() or not images.numel():
-        raise RewardError(
-            f"The pictures are a tensor of shape {tuple(images.shape)} and type {images.dtype}; expected RGB in floating point, "
-            "(n, 3, height, width)."
-        )
-    finite = images.detach().isfinite().flatten(1).all(1)
-    if not finite.all():
-        raise RewardError(
-            f"Picture number {int((~finite).nonzero()[0]) + 1} has pixels that are not finite (NaN or infinite)."
-        )
-    low, high = (float(end) for end in images.detach().aminmax())
-    if low < -TOLERANCE or high > 1 + TOLERANCE:
-        raise RewardError(
-            f"The pixels go from {low:.3g} to {high:.3g}; expected 0..1. Divide 0..255 by 255; of what a VAE decodes, -1..1, take "
-            "`(x / 2 + 0.5).clamp(0, 1)`."
-        )
+    def _features(self, embeds: Mapping[str, Tensor]) -> Tensor:
+        """Those of the model's forward pass, which has gradients."""
+        return self.model(**embeds).taste_features
 
 
 def preprocess(images: Tensor, image_processor: Any, rounding: bool = True) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from .base import Person, Reward, RewardError, RewardScores
 from .pictures import to_pictures
 
 
-__all__ = ["PersonReward", "PersonalReward", "SavedProfiles", "saved_people"]
+__all__ = ["People", "PersonReward", "PersonalReward", "SavedProfiles", "saved_people"]
 
 People: TypeAlias = Mapping[str, TasteProfile | SharedTaste] | TasteStore | Mapping[str, Tensor]
 
@@ -127,11 +127,7 @@ class PersonalReward:
             encoded.append(self.model.get_image_embeds(**self.processor(images=batch)))
         place = {row: at for at, row in enumerate(distinct)}
         embeds = {"image_embeds": torch.cat(encoded)[[place[first_row[id(image)]] for image in pictures]]}
-        if prompts is not None:
-            texts = {prompt or "": at for at, prompt in enumerate(dict.fromkeys(prompt or "" for prompt in prompts))}
-            found = self.model.get_text_embeds(**self.processor.tokenize(list(texts)))
-            embeds["text_embeds"] = found[[texts[prompt or ""] for prompt in prompts]]
-        return embeds
+        return embeds | self._embed_prompts(prompts)
 
     def __call__(
         self,
@@ -140,11 +136,8 @@ class PersonalReward:
         people: "Sequence[Person] | Person" = None,
     ) -> RewardScores:
         """See [`~modeling_pamela.rewards.base.Reward`]. A tensor of pictures is rounded to 8 bits first, as files are."""
-        if isinstance(people, str | TasteProfile | SharedTaste | None):
-            people = [people] * len(images)
-        self._check_lengths(len(images), prompts, people)
         # Before the pictures are encoded, which takes long.
-        tastes = self._tastes(people)
+        tastes = self._check_inputs(len(images), prompts, people)
         images = to_pictures(images)
         asked = [None] * len(images) if prompts is None else [prompt or "" for prompt in prompts]
         keys = [(id(image), prompt) for image, prompt in zip(images, asked, strict=True)]
@@ -152,22 +145,40 @@ class PersonalReward:
         rows = sorted(first_row.values())
         embeds = self.embed([images[row] for row in rows], None if prompts is None else [asked[row] for row in rows])
         place = {row: at for at, row in enumerate(rows)}
-        return self._score(tastes, torch.tensor([place[first_row[key]] for key in keys]), embeds)
+        with torch.no_grad():
+            return self._score(tastes, torch.tensor([place[first_row[key]] for key in keys]), embeds)
 
+    @torch.no_grad()
     def score_embeds(self, people: Sequence[Person], **embeds: Tensor) -> RewardScores:
         """Scores of n embedded pictures, each for one of n people; errors as of a call."""
-        self._check_lengths(len(next(iter(embeds.values()))), None, people)
-        return self._score(self._tastes(people), torch.arange(len(people)), embeds)
+        tastes = self._check_inputs(len(next(iter(embeds.values()))), None, people)
+        return self._score(tastes, torch.arange(len(people)), embeds)
 
     # Inside ---------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
+    def _embed_prompts(self, prompts: Sequence[str | None] | None) -> dict[str, Tensor]:
+        if prompts is None:
+            return {}
+        texts = {text: at for at, text in enumerate(dict.fromkeys(prompt or "" for prompt in prompts))}
+        found = self.model.get_text_embeds(**self.processor.tokenize(list(texts)))
+        return {"text_embeds": found[[texts[prompt or ""] for prompt in prompts]]}
+
+    def _check_inputs(
+        self, number: int, prompts: Sequence[str | None] | None, people: "Sequence[Person] | Person"
+    ) -> "_Tastes":
+        """The tastes of those for whom `number` pictures are to be scored."""
+        if isinstance(people, str | TasteProfile | SharedTaste | None):
+            people = [people] * number
+        self._check_lengths(number, prompts, people)
+        return self._tastes(people)
+
     def _score(self, tastes: "_Tastes", picture: Tensor, embeds: Mapping[str, Tensor]) -> RewardScores:
         embeds = {name: rows.to(self.model.device) for name, rows in embeds.items()}
         if self.model.taste is None:
             return RewardScores(self._token_scores(tastes, picture, embeds))
         # Tastes live on the CPU in double precision, which not every device has.
-        features = self.model.get_taste_features(**embeds).cpu().double()
+        features = self._features(embeds).cpu().double()
         means = torch.stack([taste.mean for taste in tastes.distinct])
         units = torch.tensor([taste.units for taste in tastes.distinct], dtype=torch.float64)
         offset, scale = units[tastes.person].unbind(-1)
@@ -178,6 +189,9 @@ class PersonalReward:
             if taste.posterior is not None:
                 std[rows] = predictive_variance(taste.posterior, features[picture[rows]]).sqrt()
         return RewardScores(mean, scale * std)
+
+    def _features(self, embeds: Mapping[str, Tensor]) -> Tensor:
+        return self.model.get_taste_features(**embeds)
 
     def _token_scores(self, tastes: "_Tastes", picture: Tensor, embeds: Mapping[str, Tensor]) -> Tensor:
         """Every row is fused with its person's token; those of the population have none."""

@@ -11,7 +11,10 @@ from ..processing_pamela import to_rgb
 from .base import RewardError
 
 
-__all__ = ["is_black", "to_pictures"]
+__all__ = ["check_pixels", "is_black", "to_pictures"]
+
+# Rounding, of half precision above all, may carry pixels this far over the ends of their range.
+TOLERANCE = 0.01
 
 
 def to_pictures(images: "Sequence[Image.Image] | Tensor | np.ndarray") -> list[Image.Image]:
@@ -27,7 +30,7 @@ def to_pictures(images: "Sequence[Image.Image] | Tensor | np.ndarray") -> list[I
 
     Raises:
         RewardError: There are none, or one of them is no picture: of another type, shape or dtype, with values that are not finite or out of
-            range. A tensor is asked for with gradient, which does not survive rounding to 8 bits.
+            range. A tensor has a gradient, which does not survive rounding to 8 bits.
 
     Example:
 
@@ -43,7 +46,13 @@ def to_pictures(images: "Sequence[Image.Image] | Tensor | np.ndarray") -> list[I
     if len(images) == 0:
         raise RewardError("There are no pictures to score; expected at least one.")
     if isinstance(images, Tensor):
-        return [Image.fromarray(pixels) for pixels in _pixels_of_tensor(images)]
+        if images.requires_grad:
+            raise RewardError(
+                "The pictures carry a gradient, which this reward would lose. Use a reward that is differentiable, or `images.detach()`."
+            )
+        check_pixels(images)
+        pixels = (images.to("cpu", torch.float32).clamp(0, 1) * 255).round().to(torch.uint8)
+        return [Image.fromarray(picture) for picture in pixels.permute(0, 2, 3, 1).contiguous().numpy()]
     if isinstance(images, np.ndarray):
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
             raise RewardError(
@@ -64,28 +73,22 @@ def to_pictures(images: "Sequence[Image.Image] | Tensor | np.ndarray") -> list[I
     return [converted[id(image)] for image in images]
 
 
-def _pixels_of_tensor(images: Tensor) -> np.ndarray:
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+def check_pixels(images: Tensor) -> None:
+    """Raises [`RewardError`] for a tensor that is no batch of RGB pictures in 0..1."""
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point() or not images.numel():
         raise RewardError(
             f"The pictures are a tensor of shape {tuple(images.shape)} and {images.dtype}; expected floating-point numbers of shape "
             "(n, 3, height, width), red, green and blue first."
         )
-    if images.requires_grad:
-        raise RewardError(
-            "The pictures carry a gradient, which this reward would lose. Use a reward that is differentiable, or `images.detach()`."
-        )
-    images = images.to("cpu", torch.float32)
-    for number, image in enumerate(images, 1):
+    for number, image in enumerate(images.detach(), 1):
         if not image.isfinite().all():
             raise RewardError(f"Picture number {number} has pixels that are NaN or infinite; expected 0 to 1.")
-        low, high = image.min().item(), image.max().item()
-        # Room for the rounding of half precision.
-        if low < -0.01 or high > 1.01:
+        low, high = (end.item() for end in image.aminmax())
+        if low < -TOLERANCE or high > 1 + TOLERANCE:
             raise RewardError(
-                f"Picture number {number} has values from {low:.4g} to {high:.4g}; expected 0 to 1. Pipelines' own range of -1 to 1 is "
-                "brought there by `images / 2 + 0.5`, 8-bit pixels by `images / 255`."
+                f"Picture number {number} has values from {low:.4g} to {high:.4g}; expected 0 to 1. What a VAE decodes, -1 to 1, is "
+                "brought there by `(images / 2 + 0.5).clamp(0, 1)`, 8-bit pixels by `images / 255`."
             )
-    return (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def is_black(image: Image.Image) -> bool:

@@ -92,14 +92,19 @@ class PreferenceSummary(NamedTuple):
 
 
 def draw_pairs(
-    ratings: np.ndarray, groups: np.ndarray | None, margin: float, max_pairs: int, rng: np.random.Generator
+    ratings: np.ndarray,
+    groups: np.ndarray | None,
+    margin: float,
+    max_pairs: int,
+    rng: np.random.Generator,
+    same: bool = True,
 ) -> np.ndarray:
     """
     Pairs of rated pictures, each at most once, uniformly among all whose ratings lie far enough apart.
 
     Args:
         ratings (`np.ndarray` of shape `(n,)`): On 0 to 1.
-        groups (`np.ndarray` of shape `(n,)`, *optional*): Only pictures of one group make a pair.
+        groups (`np.ndarray` of shape `(n,)`, *optional*): Only pictures of one group make a pair; of different ones where not `same`.
         margin (`float`): Least difference.
         max_pairs (`int`): How many at most.
         rng (`np.random.Generator`): Of the draw.
@@ -121,7 +126,7 @@ def draw_pairs(
     # Rounding of the scale must not decide about a difference that is the margin.
     preferred = ratings[:, None] - ratings[None, :] >= margin - 1e-9
     if groups is not None:
-        preferred &= groups[:, None] == groups[None, :]
+        preferred &= (groups[:, None] == groups[None, :]) == same
     pairs = np.argwhere(preferred)
     if len(pairs) > max_pairs:
         pairs = pairs[np.sort(rng.permutation(len(pairs))[:max_pairs])]
@@ -192,10 +197,10 @@ def _pairs_of_split(data: DataFolder, split: str, options: PreferenceOptions) ->
             images = ratings.image[rows]
         name = data.user_ids[user]
         rng = np.random.default_rng([options.seed, int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)])
-        groups = prompt_group[images] if options.same_prompt else None
-        pairs = draw_pairs(ratings.rating_norm[rows], groups, options.margin, options.max_pairs, rng)
-        if options.texts:
-            pairs = pairs[prompt_group[images[pairs[:, 0]]] != prompt_group[images[pairs[:, 1]]]]
+        groups = prompt_group[images] if options.same_prompt or options.texts else None
+        pairs = draw_pairs(
+            ratings.rating_norm[rows], groups, options.margin, options.max_pairs, rng, same=not options.texts
+        )
         chosen, rejected = rows[pairs[:, 0]], rows[pairs[:, 1]]
         same = prompt_group[ratings.image[chosen]] == prompt_group[ratings.image[rejected]]
         columns["user_id"] += [name] * len(pairs)

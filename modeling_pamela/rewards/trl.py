@@ -65,7 +65,8 @@ class PamelaReward:
 
     The reward of a completion is the mean score of its pictures, one a seed. With a `reference` it is `(score - m) / s`, where m and s are
     the mean and the standard deviation of that person's scores of the reference pictures: in units of how far the person tells
-    pictures apart, above what they find middling, so that generous and harsh people weigh the same.
+    pictures apart, above what they find middling, so that generous and harsh people weigh the same. GRPO's default, `scale_rewards="group"`, divides by the spread of every
+    group as well; the reference matters where that is switched off, for RLOO, and beside other rewards.
 
     What cannot be scored gets `None`, by which TRL leaves the completion out of its group: one that is empty, has no letter, or is too long;
     one that no longer says what was asked for; one of an unknown person, while others are known; one whose picture could not be rendered
@@ -146,7 +147,8 @@ class PamelaReward:
         self.cache_size = cache_size
         self.__name__ = name
         self._cache: OrderedDict[tuple[str, int], Image.Image] = OrderedDict()
-        self._levels: dict[Hashable, tuple[float, float]] = {}
+        # The person is kept with them: the id of an object that is gone may be another's.
+        self._levels: dict[Hashable, tuple[Person, float, float]] = {}
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """
@@ -326,7 +328,7 @@ class PamelaReward:
                     f"The {len(pictures)} reference pictures get scores of mean {level:.3g} and spread {spread:.3g}, by which nothing can be "
                     "normalised; give pictures that differ."
                 )
-            self._levels[_key(person)] = level, spread
+            self._levels[_key(person)] = person, level, spread
 
     def _value(self, row: "_Row") -> float | None:
         if row.refused in _BY_POLICY:
@@ -336,7 +338,7 @@ class PamelaReward:
         if not math.isfinite(row.score):
             row.refused = "no finite score"
             return None
-        level, spread = self._levels[_key(row.person)] if self.reference is not None else (0.0, 1.0)
+        _, level, spread = self._levels[_key(row.person)] if self.reference is not None else (None, 0.0, 1.0)
         return (row.score - level) / spread
 
     def _log(self, rows: "Sequence[_Row]", cached: float, columns: dict[str, Any]) -> None:
@@ -405,6 +407,9 @@ def _content(completion: Any) -> str | Image.Image | None:
         return completion
     texts = []
     for message in completion or []:
+        # What tools answered is not what the policy wrote.
+        if message.get("role") == "tool":
+            continue
         parts = message.get("content") or []
         for part in [{"type": "text", "text": parts}] if isinstance(parts, str) else parts:
             if part.get("type") == "image":
@@ -417,6 +422,6 @@ def _last_text(prompt: Any) -> str:
     """What was asked for: the prompt, or the last user message of a chat."""
     if isinstance(prompt, str):
         return prompt
-    asked = [message for message in prompt if message.get("role") == "user"]
-    text = _content(asked[-1:])
-    return text if isinstance(text, str) else ""
+    asked = [message["content"] for message in prompt if message.get("role") == "user"][-1:]
+    parts = [part for content in asked for part in ([{"text": content}] if isinstance(content, str) else content)]
+    return "".join(part.get("text") or "" for part in parts).strip()

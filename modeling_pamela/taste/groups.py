@@ -48,22 +48,12 @@ class SharedTaste:
         Raises:
             ProfileError: The model is another one.
         """
-        model.eval()
-        return self.score_features(model, model(**pictures).taste_features)
-
-    def score_features(self, model: PamelaForPersonalizedScoring, features: Tensor) -> ProfileScores:
-        """
-        Scores from taste features `(N, W)` of pictures, with gradient to them.
-
-        Raises:
-            ProfileError: The model is another one.
-        """
         if (fingerprint := model.fingerprint()) != self.model_fingerprint:
             raise ProfileError(
                 f"The shared taste belongs to the model {self.model_fingerprint}, not to {fingerprint}. Load the model it was made "
                 "with, or migrate the profiles and share them anew."
             )
-        features = features.double().cpu()
+        features = model.eval().get_taste_features(**pictures).double().cpu()
         return ProfileScores(features @ self.posterior.mean, predictive_variance(self.posterior, features).sqrt())
 
 

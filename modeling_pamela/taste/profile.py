@@ -452,18 +452,7 @@ class TasteProfile:
         Raises:
             ProfileError: The model is another one.
         """
-        return self.score_features(model, self._features(model, pictures))
-
-    def score_features(self, model: PamelaForPersonalizedScoring, features: Tensor) -> ProfileScores:
-        """
-        Scores from taste features `(N, W)` of pictures, with gradient to them.
-
-        Raises:
-            ProfileError: The model is another one.
-        """
-        self.check_model(model)
-        units = _units(model, self.data_set)
-        features = features.double().cpu()
+        units, features = _units(model, self.data_set), self._features(model, pictures)
         std = predictive_variance(self.posterior, features).sqrt()
         return ProfileScores(units.offset + units.scale * (features @ self.posterior.mean), units.scale * std)
 

@@ -85,6 +85,13 @@ def test_the_same_seed_gives_the_same_pairs(taste_folder, written, tmp_path):
         assert (files[0].read_bytes() == files[1].read_bytes()) == same
 
 
+def test_pairs_of_different_groups_are_drawn_from_all_there_are():
+    ratings, groups = np.array([1.0, 0.0, 0.0, 0.0]), np.array([0, 0, 0, 1])
+    for seed in range(5):
+        pairs = draw_pairs(ratings, groups, 0.5, 1, np.random.default_rng(seed), same=False)
+        assert pairs.tolist() == [[0, 3]]
+
+
 def test_texts_for_a_language_model(taste_folder, tmp_path):
     """What TRL's DPO takes: a prompt, and two texts."""
     write_preferences(

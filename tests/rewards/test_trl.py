@@ -86,6 +86,16 @@ def test_chats(rate):
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "a lake"}]
     answer = [{"role": "assistant", "content": [{"type": "text", "text": " red lake "}]}]
     assert rate([chat], [answer]) == rate(["a lake"], ["red lake"])
+    with_tool = [{"role": "tool", "content": "red red red"}, *answer]
+    assert rate([chat], [with_tool]) == rate(["a lake"], ["red lake"])
+
+
+def test_what_was_asked_for_beside_a_picture(reward, renderer, pictures):
+    """Prompts of vision-language policies have pictures in them."""
+    asked = [{"type": "image", "image": pictures[0]}, {"type": "text", "text": "a lake"}]
+    rate = PamelaReward(reward, renderer, similarity=by_words)
+    chat = [{"role": "user", "content": asked}]
+    assert rate([chat] * 2, ["red lake", "import os"]) == rate(["a lake"] * 2, ["red lake", "import os"])
 
 
 def test_completions_that_are_pictures(reward, pictures):
