@@ -2,8 +2,14 @@
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from modeling_pamela import PamelaConfig, PamelaForPersonalizedScoring
+
+
+# Nothing is timed: a test says what is right, on a busy machine too.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture
