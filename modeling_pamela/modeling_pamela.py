@@ -124,7 +124,7 @@ class PamelaPreTrainedModel(PreTrainedModel):
         model: Any
         info: dict[str, Any]
         try:
-            model, info = super().from_pretrained(  # type: ignore[misc]
+            model, info = super().from_pretrained(
                 pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
             )
         except (SafetensorError, RuntimeError) as error:
