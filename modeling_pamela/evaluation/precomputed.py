@@ -111,9 +111,8 @@ class RewardScorer:
         user_ids: Sequence[str] | None = None,
     ) -> None:
         self.reward = reward
-        self.name = name or (
-            reward.name if isinstance(reward, Reward) else getattr(reward, "__name__", type(reward).__name__)
-        )
+        own = reward.name if isinstance(reward, Reward) else getattr(reward, "__name__", type(reward).__name__)
+        self.name = str(name or own)
         known = {user_id: row for row, user_id in enumerate(folder.user_ids)}
         if unknown := [user_id for user_id in user_ids or () if user_id not in known]:
             raise DataError(f"{folder.path} has nobody called {unknown[0]!r}, for whom the reward is to score.")

@@ -120,7 +120,7 @@ class DiffusersRenderer:
             if "prompt" in name and isinstance(value, str)
         }
         try:
-            output = self.pipeline(  # type: ignore[operator]
+            output = self.pipeline(
                 prompt=prompts,
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds],
                 output_type="pil",

@@ -123,9 +123,7 @@ class PamelaSteeringPipeline(DiffusionPipeline):
         return super().from_pretrained(name, **kwargs)
 
     @classmethod
-    def from_pipe(  # type: ignore[override]
-        cls, pipeline: DiffusionPipeline, /, **components: Any
-    ) -> "PamelaSteeringPipeline":
+    def from_pipe(cls, pipeline: DiffusionPipeline, /, **components: Any) -> "PamelaSteeringPipeline":
         """
         A steering pipeline that shares the weights of another pipeline.
 

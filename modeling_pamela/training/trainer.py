@@ -76,7 +76,7 @@ class PamelaTrainer(Trainer):
         scores = _means(self.scorer(model), self.cases, model.config)
         metrics = {f"eval_{name}": value for name, value in scores.items()}
         self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def get_train_dataloader(self) -> Any:
@@ -278,7 +278,7 @@ def train(
         adapter = add_lora(model, init_from) if peft == "lora" else None
     if config.fusion == "kernel":
         wanted = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        model.to(torch.device(local_device(wanted)))  # type: ignore[arg-type]
+        model.to(torch.device(local_device(wanted)))
         fit_closed_form(model, ratings, embeddings, seed, data_set_of_user(folder))
     else:
         arguments = TrainingArguments(
