@@ -93,7 +93,11 @@ class ModifierProposer:
         """See [`~modeling_pamela.steering.base.Proposer`]."""
         rng = np.random.default_rng(seed)
         said = set(prompt_key(prompt).split())
-        kinds = [kind.modifiers for kind in self.vocabulary.values() if not said & set(kind.cues.split())]
+        kinds = [
+            kind.modifiers
+            for kind in self.vocabulary.values()
+            if not said & set(kind.cues.split()) and not any(_says(prompt, modifier) for modifier in kind.modifiers)
+        ]
         mean, root = _effects([modifier for modifiers in kinds for modifier in modifiers], history)
         known = {prompt_key(prompt), *(prompt_key(candidate.prompt) for candidate in history)}
         found: list[str] = []
@@ -114,13 +118,18 @@ def _effects(modifiers: Sequence[str], history: Sequence[Candidate]) -> tuple[np
     scored = [candidate for candidate in history if candidate.score is not None]
     scores = np.array([candidate.score for candidate in scored], float)
     if len(scores):
-        # What a guard refused is as good as the worst.
-        scores[[candidate.refused is not None for candidate in scored]] = scores.min()
+        # What a guard refused is worse than the worst of the rest.
+        refused = np.array([candidate.refused is not None for candidate in scored])
+        rest = scores[~refused] if not refused.all() else np.zeros(1)
+        scores[refused] = rest.min() - (rest.std() or 1)
         scores = (scores - scores.mean()) / (scores.std() or 1)
-    keys = [f" {prompt_key(candidate.prompt)} " for candidate in scored]
-    has = np.array([[f" {prompt_key(modifier)} " in key for modifier in modifiers] for key in keys], float)
+    has = np.array([[_says(candidate.prompt, modifier) for modifier in modifiers] for candidate in scored], float)
     design = np.column_stack([np.ones(len(scored)), has.reshape(len(scored), len(modifiers))])
     prior = np.array([1.0, *[EFFECT_STD] * len(modifiers)])  # the first is the score without any modifier
     covariance = np.linalg.inv(design.T @ design / REST_STD**2 + np.diag(prior**-2))
     mean = covariance @ design.T @ scores / REST_STD**2
     return mean[1:], np.linalg.cholesky(covariance[1:, 1:])
+
+
+def _says(prompt: str, modifier: str) -> bool:
+    return f" {prompt_key(modifier)} " in f" {prompt_key(prompt)} "

@@ -238,7 +238,15 @@ def test_a_persons_way_through_it(chromium, start, folder, tmp_path):
     blocks.close()
 
 
-def test_the_command_until_it_is_interrupted(folder, checkpoint, tmp_path):
+@pytest.fixture
+def interruptible():
+    """What a shell starts in the background ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_command_until_it_is_interrupted(folder, checkpoint, tmp_path, interruptible):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
