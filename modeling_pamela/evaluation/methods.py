@@ -135,8 +135,10 @@ def check_split(model: PamelaForPersonalizedScoring, folder: DataFolder) -> None
     Refuses to judge a model on people or pictures that it may have been trained on.
 
     Raises:
-        DataError: The model was trained on another split than the folder's, or on everybody.
+        DataError: The folder is not split, or the model was trained on another split than the folder's, or on everybody.
     """
+    if list(folder.splits) == ["train"]:
+        raise DataError(f"{folder.path} has no splits, so nobody to judge it on. Run `pamela data split` first.")
     if _data_set(model, folder) is None:
         raise DataError(
             f"A model was trained on another split than that of {folder.path}, or on all of its people, so it may have seen what it would be "
