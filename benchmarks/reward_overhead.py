@@ -75,7 +75,7 @@ def main() -> None:
         for rater in raters
     }
     renderer, clock = SceneRenderer(), Clock()
-    rate = PamelaReward(reward, renderer, reference=rated.images[:16], min_similarity=-1.0)
+    rate = PamelaReward(reward, renderer, reference=rated.images[:16], min_content=-10.0)
     names = [raters[row % arguments.people].user_id for row in range(arguments.completions)]
     calls = [sample_scenes(arguments.completions, seed) for seed in range(100, 101 + arguments.calls)]
 

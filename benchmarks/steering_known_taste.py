@@ -24,12 +24,14 @@ from torch import Tensor
 from modeling_pamela import PamelaForPersonalizedScoring, PamelaProcessor, TasteProfile
 from modeling_pamela.data.files import atomic_write
 from modeling_pamela.data.painting import ATTRIBUTES, Scene, sample_scenes
+from modeling_pamela.data.prompts import MODIFIERS
 from modeling_pamela.data.scenes import RATING_SCALE, SimulatedRater, sample_raters
 from modeling_pamela.evaluation.bootstrap import bootstrap_mean, paired_difference
+from modeling_pamela.rewards.content import ModelContent
 from modeling_pamela.rewards.personal import PersonalReward
 from modeling_pamela.steering.base import Candidate
-from modeling_pamela.steering.guards import Guards, ModelContent
-from modeling_pamela.steering.modifiers import MODIFIERS, ModifierProposer
+from modeling_pamela.steering.guards import Guards
+from modeling_pamela.steering.modifiers import ModifierProposer
 from modeling_pamela.steering.scene_renderer import SceneRenderer
 from modeling_pamela.steering.search import SearchResult, SearchSettings, search
 from modeling_pamela.steering.simulation import PaintedScenes, train_on_scenes

@@ -23,9 +23,10 @@ from modeling_pamela import PamelaForPersonalizedScoring, PamelaProcessor
 from modeling_pamela.data.scenes import sample_raters
 from modeling_pamela.evaluation.bootstrap import Interval, PairedDifference, bootstrap_mean, paired_difference
 from modeling_pamela.evaluation.report import format_interval
+from modeling_pamela.rewards.content import ModelContent, kept_content
 from modeling_pamela.rewards.personal import PersonalReward
 from modeling_pamela.steering.base import SteeringError
-from modeling_pamela.steering.guards import Guards, ModelContent, kept_content
+from modeling_pamela.steering.guards import Guards
 from modeling_pamela.steering.llm import LLMProposer
 from modeling_pamela.steering.modifiers import ModifierProposer
 from modeling_pamela.steering.scene_renderer import SceneRenderer

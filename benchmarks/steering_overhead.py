@@ -18,8 +18,8 @@ import torch
 
 from modeling_pamela import PamelaForPersonalizedScoring, PamelaProcessor, TasteProfile
 from modeling_pamela.data.scenes import RATING_SCALE, sample_raters, sample_scenes
+from modeling_pamela.rewards.content import ModelContent
 from modeling_pamela.rewards.personal import PersonalReward
-from modeling_pamela.steering.guards import ModelContent
 from modeling_pamela.steering.history import History
 from modeling_pamela.steering.modifiers import ModifierProposer
 from modeling_pamela.steering.scene_renderer import SceneRenderer

@@ -308,6 +308,7 @@ _STOPPED = {
     "renders": "all pictures that were allowed are made",
     "seconds": "the time is up",
     "proposals": "there are no further proposals",
+    "failure": "the proposer failed; run the same command again to go on",
 }
 
 

@@ -311,8 +311,10 @@ class PersonReward:
         prompts: Sequence[str | None] | None = None,
         people: "Sequence[Person] | Person" = None,
     ) -> RewardScores:
-        """See [`~modeling_pamela.rewards.base.Reward`]; `people` must not be given."""
-        if people is not None:
+        """See [`~modeling_pamela.rewards.base.Reward`]; `people` must not name anybody."""
+        if people is not None and (
+            isinstance(people, str | TasteProfile | SharedTaste) or any(p is not None for p in people)
+        ):
             raise RewardError("This reward is of one person; leave `people` out, or ask the reward it was made of.")
         return self.reward(images, prompts, self.person)
 

@@ -3,18 +3,16 @@
 import math
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from PIL import Image
-from torch.nn import functional as F
 
-from ..encoders_pamela import EMBEDDED_TEXT_ENCODER, load_text_encoder
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..processing_pamela import PamelaProcessor
 from .base import Person, Reward, RewardError
+from .content import MIN_CONTENT, ContentMeasure, TextContent, kept_content
 from .personal import PersonalReward
 from .pictures import is_black, to_pictures
 
@@ -22,41 +20,7 @@ from .pictures import is_black, to_pictures
 if TYPE_CHECKING:
     from ..steering.base import Renderer
 
-__all__ = ["PamelaReward", "Similarity", "TextSimilarity"]
-
-Similarity: TypeAlias = Callable[[str, Sequence[str]], Sequence[float]]
-"""From what was asked for and n prompts to how much of it each still says, 1 for all."""
-
-
-class TextSimilarity:
-    """
-    The cosine between what was asked for and each prompt, under a frozen text encoder.
-
-    Args:
-        encoder (`str`): As [`~modeling_pamela.encoders_pamela.load_text_encoder`] takes it.
-    """
-
-    def __init__(self, encoder: str = EMBEDDED_TEXT_ENCODER) -> None:
-        self.encoder = load_text_encoder(encoder)
-
-    @torch.no_grad()
-    def __call__(self, base: str, prompts: Sequence[str]) -> list[float]:
-        """See [`Similarity`]."""
-        encoder, texts = self.encoder, [base, *prompts]
-        if encoder.lower_case:
-            texts = [text.lower() for text in texts]
-        tokens = encoder.tokenizer(
-            [encoder.prompt + text for text in texts],
-            padding=encoder.padding,
-            truncation=True,
-            max_length=encoder.max_length,
-            return_tensors="pt",
-        )
-        device = next(encoder.parameters()).device
-        mask = tokens.get("attention_mask", torch.ones_like(tokens["input_ids"]))
-        embeds = encoder(input_ids=tokens["input_ids"].to(device), attention_mask=mask.to(device))
-        embeds = F.normalize(embeds.double(), dim=-1)
-        return (embeds[1:] @ embeds[0]).tolist()
+__all__ = ["PamelaReward"]
 
 
 class PamelaReward:
@@ -81,9 +45,10 @@ class PamelaReward:
         person_column, base_column (`str`): Columns of the data set with a row's user id, and with what was asked for. Without the
             latter it is the text of the prompt, or its last user message.
         seeds (sequence of `int`): Of the renderings.
-        min_similarity (`float`, *optional*): Least similarity of a completion to what was asked for; `None` switches the guard off. The
-            default separates scene captions of one subject from those of others under the default measure.
-        similarity ([`Similarity`], *optional*): The measure; [`TextSimilarity`] by default.
+        min_content (`float`, *optional*): How much of what was asked for a completion must say, as
+            [`~modeling_pamela.rewards.content.kept_content`] measures it; `None` switches the guard off.
+        content ([`~modeling_pamela.rewards.content.ContentMeasure`], *optional*): What it measures with;
+            [`~modeling_pamela.rewards.content.TextContent`] by default.
         scored_prompt (`"own"`, `"base"` or `"none"`): Which prompt the reward is told of: the completion, what was asked for, or none. With
             `"own"` words can please that the picture does not show.
         reference (sequence of `PIL.Image.Image`, or of `str` to render, *optional*): Pictures, at least 2, to normalise by.
@@ -113,8 +78,8 @@ class PamelaReward:
         person_column: str = "user_id",
         base_column: str = "base_prompt",
         seeds: Sequence[int] = (0,),
-        min_similarity: float | None = 0.4,
-        similarity: Similarity | None = None,
+        min_content: float | None = MIN_CONTENT,
+        content: ContentMeasure | None = None,
         scored_prompt: Literal["own", "base", "none"] = "own",
         reference: Sequence[Image.Image | str] | None = None,
         refused: float | None = None,
@@ -138,8 +103,8 @@ class PamelaReward:
         self.person_column = person_column
         self.base_column = base_column
         self.seeds = tuple(seeds)
-        self.min_similarity = min_similarity
-        self.similarity = TextSimilarity() if similarity is None and min_similarity is not None else similarity
+        self.min_content = min_content
+        self.content = TextContent() if content is None and min_content is not None else content
         self.scored_prompt = scored_prompt
         self.reference = reference
         self.refused = refused
@@ -192,16 +157,16 @@ class PamelaReward:
                     row.refused = "no words"
                 elif len(row.content) > self.max_characters:
                     row.refused = "too long"
-        if self.similarity is None or self.min_similarity is None:
+        if self.content is None or self.min_content is None:
             return
         for base in dict.fromkeys(row.base for row in rows):
             texts = [row for row in rows if row.base == base and row.is_text and row.refused is None]
             if texts:
-                found = self.similarity(base, [str(row.content) for row in texts])
-                for row, similarity in zip(texts, found, strict=True):
-                    row.similarity = similarity
-                    # A similarity that is not a number is refused too.
-                    if not similarity >= self.min_similarity:
+                found = kept_content(self.content, base, [str(row.content) for row in texts])
+                for row, kept in zip(texts, found, strict=True):
+                    row.kept = kept
+                    # What is not a number is refused too.
+                    if not kept >= self.min_content:
                         row.refused = "other content"
 
     def _render(self, rows: "Sequence[_Row]") -> float:
@@ -344,13 +309,13 @@ class PamelaReward:
     def _log(self, rows: "Sequence[_Row]", cached: float, columns: dict[str, Any]) -> None:
         log_metric, log_extra = columns.get("log_metric"), columns.get("log_extra")
         if log_metric is not None:
-            every = {"score": [], "std": [], "similarity": []}  # type: dict[str, list[float]]
-            for row in rows:
-                for name, values in every.items():
-                    value = getattr(row, name)
-                    if value is not None and math.isfinite(value):
-                        values.append(value)
-            for name, values in every.items():
+            every = {
+                "score": [row.score for row in rows],
+                "std": [row.std for row in rows],
+                "content": [row.kept for row in rows],
+            }
+            for name, found in every.items():
+                values = [value for value in found if value is not None and math.isfinite(value)]
                 if values:
                     log_metric(f"{self.__name__}/{name}", sum(values) / len(values))
             log_metric(f"{self.__name__}/refused", sum(row.refused is not None for row in rows) / len(rows))
@@ -372,7 +337,7 @@ class _Row:
     base: str
     person: Person
     refused: str | None = None
-    similarity: float | None = None
+    kept: float | None = None
     pictures: Sequence[Image.Image] = ()
     score: float | None = None
     std: float | None = None

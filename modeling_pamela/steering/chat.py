@@ -4,8 +4,8 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from ..data.prompts import prompt_key
 from .base import Candidate, SteeringError
-from .history import prompt_key
 from .instruction import Message, ask_again, list_messages
 from .parsing import parse_variants
 

@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..data.prompts import prompt_key
 from ..evaluation.report import Report
 from ..rewards.personal import PersonalReward
 from .base import SteeringError
 from .guards import Guards
-from .history import HISTORY_FILE, History, prompt_key
+from .history import HISTORY_FILE, History
 
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..data.prompts import prompt_key
 from ..rewards.base import Person, Reward
+from ..rewards.content import ContentMeasure
 from .base import NO_PICTURE, Candidate, Proposer, Renderer, SteeringError, held_back
 from .defaults import check_prompt
-from .guards import ContentMeasure, Guards
-from .history import prompt_key
+from .guards import Guards
 from .judge import Judge, proposer_seed, render
 from .search import SearchResult, SearchSettings
 

@@ -1,10 +1,11 @@
 """What a search starts with where nobody says otherwise: the guards that fit a reward, and a prompt that can be steered."""
 
+from ..data.prompts import prompt_key
 from ..rewards.base import Reward
+from ..rewards.content import ModelContent
 from ..rewards.personal import PersonalReward
 from .base import SteeringError
-from .guards import Guards, ModelContent
-from .history import prompt_key
+from .guards import Guards
 
 
 __all__ = ["MAX_PROMPT_WORDS", "check_prompt", "content_for", "guards_for"]

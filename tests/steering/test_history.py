@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_steering import ColourReward, LoggedRenderer, WordContent
 
+from modeling_pamela.data.prompts import prompt_key
 from modeling_pamela.steering.base import SteeringError
 from modeling_pamela.steering.guards import Guards
-from modeling_pamela.steering.history import HISTORY_FILE, prompt_key
+from modeling_pamela.steering.history import HISTORY_FILE
 from modeling_pamela.steering.modifiers import ModifierProposer
 from modeling_pamela.steering.search import SearchSettings, search
 

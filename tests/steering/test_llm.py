@@ -5,9 +5,9 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from modeling_pamela.data.prompts import prompt_key
 from modeling_pamela.steering.base import Candidate, SteeringError
 from modeling_pamela.steering.chat import ChatProposer
-from modeling_pamela.steering.history import prompt_key
 from modeling_pamela.steering.llm import LLMProposer
 
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeling_pamela.data.painting import Scene
+from modeling_pamela.data.prompts import MODIFIERS, ModifierKind, prompt_key
 from modeling_pamela.steering.base import Candidate
-from modeling_pamela.steering.history import prompt_key
-from modeling_pamela.steering.modifiers import MODIFIERS, ModifierKind, ModifierProposer
+from modeling_pamela.steering.modifiers import ModifierProposer
 
 
 PROMPT = "a castle on a hill"

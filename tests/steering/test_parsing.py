@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_pamela.steering.history import prompt_key
+from modeling_pamela.data.prompts import prompt_key
 from modeling_pamela.steering.parsing import MAX_WORDS, parse_variants
 
 

@@ -14,11 +14,12 @@ from tiny_pipelines import FAST, PIPELINES, SIZE, flux, stable_diffusion
 from tiny_tastes import make_taste
 
 from modeling_pamela import PamelaForPersonalizedScoring, TasteProfile
+from modeling_pamela.data.prompts import MODIFIERS
 from modeling_pamela.rewards.base import RewardError, RewardScores
 from modeling_pamela.rewards.personal import PersonalReward
 from modeling_pamela.steering.base import SteeringError
 from modeling_pamela.steering.guards import Guards
-from modeling_pamela.steering.modifiers import MODIFIERS, ModifierProposer
+from modeling_pamela.steering.modifiers import ModifierProposer
 from modeling_pamela.steering.pipeline import PamelaSteeringPipeline
 from modeling_pamela.steering.scene_renderer import SceneRenderer
 from modeling_pamela.steering.search import SearchSettings, search

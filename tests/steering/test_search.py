@@ -12,7 +12,7 @@ from tiny_steering import ColourReward, LoggedRenderer, WordContent
 
 from modeling_pamela import TasteProfile
 from modeling_pamela.rewards.base import RewardError
-from modeling_pamela.rewards.personal import PersonalReward
+from modeling_pamela.rewards.personal import PersonalReward, PersonReward
 from modeling_pamela.steering.base import SteeringError
 from modeling_pamela.steering.guards import Guards
 from modeling_pamela.steering.history import HISTORY_FILE
@@ -142,9 +142,35 @@ def test_a_proposer_that_fails_later_ends_the_search_with_what_it_has():
 
     with pytest.warns(UserWarning, match="after round 1: the server is gone"):
         result, _ = run(proposer=Failing(1))
-    assert result.stopped == "proposals"
+    assert result.stopped == "failure"
     with pytest.raises(SteeringError, match="the server is gone"):
         run(proposer=Failing(0))
+
+
+def test_it_goes_on_once_the_proposer_works_again(tmp_path):
+    class Server(ModifierProposer):
+        down = True
+
+        def propose(self, prompt, history, num, seed):
+            if self.down and len(history) > 1:
+                raise SteeringError("the server is gone")
+            return super().propose(prompt, history, num, seed)
+
+    with pytest.warns(UserWarning, match="the server is gone"):
+        result, _ = run(proposer=Server(), folder=tmp_path / "run")
+    Server.down = False
+    resumed, renderer = run(proposer=Server(), folder=tmp_path / "run")
+    whole, everything = run(proposer=Server())
+    assert resumed.stopped == whole.stopped != result.stopped == "failure"
+    assert [one.prompt for one in resumed.history] == [one.prompt for one in whole.history]
+    assert renderer.prompts == everything.prompts[len(result.history) :]
+
+
+def test_a_reward_that_is_one_persons_already():
+    reward = ColourReward()
+    own, _ = run(reward=PersonReward(reward, "red"), person=None)
+    asked, _ = run(reward=reward, person="red")
+    assert (own.prompt, own.score) == (asked.prompt, asked.score)
 
 
 def test_what_differs_in_spaces_case_and_punctuation_is_rendered_once():
