@@ -28,6 +28,7 @@ __all__ = [
     "check_target",
     "data_configs",
     "data_title",
+    "with_contents",
     "write_card",
 ]
 
@@ -373,9 +374,34 @@ def data_title(metadata: Mapping[str, Any]) -> str:
     return str(metadata.get("pretty_name") or name or "Personal picture ratings")
 
 
+def with_contents(folder: Path, configs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """
+    The `configs:` of a card, each with a digest of its files as its `description`.
+
+    `load_dataset` tells what it has cached of a local folder from another by the folder's last name and by its `configs:` alone (datasets 5.2):
+    without the digest it would give the tables of `a/data` for those of `b/data`, and old ones where a folder was written anew.
+
+    Args:
+        folder (`Path`): The data set, with its files.
+        configs (iterable of `dict`): As [`data_configs`] makes them.
+    """
+    return [{**config, "description": f"contents {_digest(folder, config['data_files'])}"} for config in configs]
+
+
+def _digest(folder: Path, data_files: Iterable[Mapping[str, Any]]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for entry in data_files:
+        patterns = [entry["path"]] if isinstance(entry["path"], str) else entry["path"]
+        for file in sorted({file for pattern in patterns for file in folder.glob(pattern)}):
+            with open(file, "rb") as stream:
+                content = hashlib.file_digest(stream, "blake2b").hexdigest()
+            digest.update(f"{entry['split']} {file.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
 def write_card(folder: Path, metadata: dict[str, Any], text: str | None = None) -> None:
     """
-    Writes `README.md` atomically.
+    Writes `README.md` atomically, after the files that its `configs:` name: see [`with_contents`].
 
     Args:
         folder (`Path`): The data set.
@@ -388,7 +414,7 @@ def write_card(folder: Path, metadata: dict[str, Any], text: str | None = None) 
             shutil.copyfile(card, temporary)
         else:
             temporary.write_text(text, encoding="utf-8")
-        metadata_save(temporary, metadata)
+        metadata_save(temporary, metadata | {"configs": with_contents(folder, metadata["configs"])})
 
 
 def check_target(out: Path, overwrite: bool) -> None:

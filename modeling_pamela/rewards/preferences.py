@@ -1,4 +1,9 @@
-"""Ratings as pairs of a chosen and a rejected picture, person by person, for DPO and for reward trainers."""
+"""
+Ratings as pairs of what one person chose and rejected.
+
+Pairs of prompts are chats, as `trl.DPOTrainer` takes them for a language model that writes prompts. Pairs of pictures are for the DPO of a
+text-to-image model and for rewards of pictures, of which TRL has no trainer: `prompt`, `chosen`, `rejected` with pictures.
+"""
 
 import hashlib
 from collections import Counter
@@ -14,7 +19,7 @@ from datasets import Features, Image, Value
 from huggingface_hub import metadata_save
 
 from ..data.files import DataError, atomic_folder
-from ..data.folder import DataFolder
+from ..data.folder import DataFolder, with_contents
 
 
 __all__ = ["PREFERENCES", "PreferenceOptions", "PreferenceSummary", "draw_pairs", "write_preferences"]
@@ -37,6 +42,10 @@ PREFERENCES: Mapping[str, Any] = {
     "margin": Value("float64"),
 }
 
+# A chat, as trainers of language models take it: the template of the model puts it into words.
+_ROLES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+_CHAT = [{"role": Value("string"), "content": Value("string")}]
+
 
 @dataclass(frozen=True)
 class PreferenceOptions:
@@ -49,8 +58,9 @@ class PreferenceOptions:
         same_prompt (`bool`): Only pictures of one prompt make a pair, as DPO of a text-to-image model needs it. The column `prompt` is
             null without it, where prompts differ.
         texts (`bool`): `chosen` and `rejected` are the pictures' prompts instead, for DPO of a language model that writes prompts; only
-            pictures whose prompts differ make a pair. What it is asked is `instruction`.
-        instruction (`str`): The column `prompt` of texts.
+            pictures whose prompts differ make a pair. All three columns are chats: what the user asks is `instruction`, and the assistant
+            answers with a picture's prompt.
+        instruction (`str`): What the language model is asked, of texts.
         seed (`int`): Of the draw. A person's pairs do not depend on who else there is.
     """
 
@@ -168,7 +178,7 @@ def write_preferences(
         )
     features = dict(PREFERENCES)
     if options.texts:
-        features |= {"chosen": Value("string"), "rejected": Value("string")}
+        features |= dict.fromkeys(("prompt", "chosen", "rejected"), _CHAT)
     with atomic_folder(out) as new:
         pictures = {} if options.texts else _read_pictures(data, tables.values())
         for split, table in tables.items():
@@ -237,15 +247,20 @@ def _write_split(table: pa.Table, pictures: Mapping[str, bytes], features: dict[
             for side in ("chosen", "rejected") if pictures else ():
                 names = block[side].to_pylist()
                 values = [{"bytes": pictures[name], "path": name} for name in names]
-                block = block.set_column(
-                    block.column_names.index(side), side, pa.array(values, schema.field(side).type)
-                )
+                block = _replaced(block, side, values, schema)
+            for column, role in () if pictures else _ROLES.items():
+                chats = [[{"role": role, "content": text}] for text in block[column].to_pylist()]
+                block = _replaced(block, column, chats, schema)
             writer.write_table(block.select(schema.names).cast(schema), row_group_size=_ROW_GROUP)
+
+
+def _replaced(table: pa.Table, column: str, values: Sequence[Any], schema: pa.Schema) -> pa.Table:
+    return table.set_column(table.column_names.index(column), column, pa.array(values, schema.field(column).type))
 
 
 def _write_card(folder: Path, data: DataFolder, splits: Sequence[str], options: PreferenceOptions) -> None:
     card = folder / "README.md"
-    what = "prompts" if options.texts else "pictures"
+    what = "prompts (as chats)" if options.texts else "pictures"
     card.write_text(
         f"# Preferences\n\nPairs of {what}: `chosen` was rated higher than `rejected` by the person `user_id`, by `margin` of the rating "
         f"scale, at least {options.margin:g}. Both ratings are of one split; at most {options.max_pairs} pairs a person and split, seed "
@@ -254,7 +269,7 @@ def _write_card(folder: Path, data: DataFolder, splits: Sequence[str], options: 
     )
     files = [{"split": split, "path": f"data/{split}.parquet"} for split in splits]
     metadata: dict[str, Any] = {
-        "configs": [{"config_name": "default", "data_files": files}],
+        "configs": with_contents(folder, [{"config_name": "default", "data_files": files}]),
         "pamela": {"kind": MARK, "rating_scale": list(data.rating_scale)},
     }
     if license_ := data.metadata.get("license"):

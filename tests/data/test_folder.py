@@ -1,11 +1,14 @@
+import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from datasets import load_dataset
 
-from modeling_pamela.data.folder import DataFolder, DataFolderError
+from modeling_pamela.data.folder import DataFolder, DataFolderError, write_card
 from modeling_pamela.data.splits import SplitOptions, split_folder
 
 
@@ -45,6 +48,24 @@ def test_datasets_reads_it_without_this_package(folder, tmp_path):
         text=True,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_datasets_takes_no_folder_for_another(folder, tmp_path):
+    """Of the same name and with the same tables in it, at another place or at another time."""
+    ratings = folder / "ratings" / "train.parquet"
+    table = pq.read_table(ratings)
+
+    def cached(path):
+        return load_dataset(str(path), "ratings", split="train", cache_dir=str(tmp_path / "cache"))["rating"][:]
+
+    assert cached(folder) == table["rating"].to_pylist()
+    copy = tmp_path / "copy" / folder.name
+    shutil.copytree(folder, copy)
+    for place in (copy, folder):
+        high = table.set_column(table.column_names.index("rating"), "rating", pc.subtract(6.0, table["rating"]))
+        pq.write_table(high, place / "ratings" / "train.parquet")
+        write_card(place, DataFolder(place).metadata)
+        assert cached(place) == high["rating"].to_pylist() != table["rating"].to_pylist()
 
 
 def test_not_a_data_folder(tmp_path):

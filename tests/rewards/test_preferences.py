@@ -2,11 +2,13 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from datasets import load_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+from tiny_encoders import make_tokenizer
 from typer.testing import CliRunner
 
 from modeling_pamela.cli import app
@@ -20,7 +22,7 @@ from modeling_pamela.rewards.preferences import PreferenceOptions, draw_pairs, w
     st.integers(1, 20),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pairs_are_those_that_the_ratings_prefer(ratings, margin, max_pairs, grouped):
     groups = np.arange(len(ratings)) % 2 if grouped else None
     pairs = draw_pairs(ratings, groups, margin, max_pairs, np.random.default_rng(0))
@@ -93,15 +95,48 @@ def test_pairs_of_different_groups_are_drawn_from_all_there_are():
 
 
 def test_texts_for_a_language_model(taste_folder, tmp_path):
-    """What TRL's DPO takes: a prompt, and two texts."""
+    """What TRL's DPO takes: chats, which the model's own template puts into words."""
     write_preferences(
         taste_folder.path, tmp_path / "texts", PreferenceOptions(texts=True, instruction="Go."), ["train"]
     )
     pairs = load_dataset(str(tmp_path / "texts"))
     assert list(pairs) == ["train"]
     row = pairs["train"][0]
-    assert row["prompt"] == "Go."
-    assert (row["chosen"], row["rejected"]) == (row["chosen_prompt"], row["rejected_prompt"])
+    assert row["prompt"] == [{"role": "user", "content": "Go."}]
+    for side in ("chosen", "rejected"):
+        assert row[side] == [{"role": "assistant", "content": row[f"{side}_prompt"]}]
+
+
+def test_dpo_takes_the_texts(taste_folder, tmp_path):
+    """Two steps of a tiny random Llama."""
+    trl = pytest.importorskip("trl")
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    write_preferences(taste_folder.path, tmp_path / "texts", PreferenceOptions(texts=True, max_pairs=2), ["train"])
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(pad_token="<pad>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }} {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}assistant {% endif %}"
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **sizes))
+    model.save_pretrained(tmp_path / "policy")  # from where the trainer takes its reference
+    trainer = trl.DPOTrainer(
+        LlamaForCausalLM.from_pretrained(tmp_path / "policy"),
+        args=trl.DPOConfig(
+            output_dir=str(tmp_path / "dpo"),
+            max_steps=2,
+            per_device_train_batch_size=2,
+            report_to=[],
+            use_cpu=True,
+            save_strategy="no",
+            logging_steps=1,
+        ),
+        processing_class=tokenizer,
+        train_dataset=load_dataset(str(tmp_path / "texts"), split="train"),
+    )
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "rewards/margins" in entry]
+    assert len(logged) == 2
+    assert all(np.isfinite(entry["loss"]) for entry in logged)
 
 
 def test_pictures_of_one_prompt(tmp_path):
