@@ -23,7 +23,7 @@ demo: install
 	$(BIN)/pamela demo --html demo-output/index.html
 
 test: quality llm
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 quality: install
 	$(BIN)/ruff check .

@@ -44,7 +44,7 @@ def run_two(script, *commands):
     words = " , ".join(" ".join(map(str, command)) for command in commands)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        launcher(script, *words.split()), env=environment, capture_output=True, text=True, timeout=120, check=True
+        launcher(script, *words.split()), env=environment, capture_output=True, text=True, timeout=600, check=True
     )
 
 
@@ -107,14 +107,14 @@ def test_a_process_that_dies_ends_the_other_and_the_run_goes_on_later(taste_fold
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not list((tmp_path / "m").glob("checkpoint-*/trainer_state.json")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
     os.kill(int(children.stdout.split()[-1]), 9)
-    assert process.wait(timeout=45) != 0
+    assert process.wait(timeout=300) != 0
     assert not (tmp_path / "m" / "model.safetensors").exists()
     # 14 people are 4 steps an epoch.
     steps = max(int(path.name.split("-")[1]) for path in (tmp_path / "m").glob("checkpoint-*"))
