@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModel, AutoProcessor
 
+from ..checkpoints import checkpoint, checkpoint_names
 from ..gaussian_taste import TastePosterior, predictive_variance
 from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..processing_pamela import PamelaProcessor, describe
@@ -80,12 +81,15 @@ class PersonalReward:
         Load a checkpoint, and the people who were saved with it (`pamela train --save-profiles`; of a token model its training people).
 
         Args:
-            name (`str` or `Path`): Folder or Hub repo.
+            name (`str` or `Path`): Folder, name of a model of the package, or Hub repo.
             people (*optional*): Others instead.
             device (`str`): Where to compute.
             batch_size (`int`): Pictures a forward pass of the encoder.
         """
-        folder = Path(name) if Path(name).is_dir() else Path(snapshot_download(str(name)))
+        if Path(name).is_dir():
+            folder = Path(name)
+        else:
+            folder = checkpoint(str(name)) if str(name) in checkpoint_names() else Path(snapshot_download(str(name)))
         model = AutoModel.from_pretrained(folder).to(device)
         return cls(
             model,

@@ -175,6 +175,26 @@ def search(
     Raises:
         SteeringError: The prompt is empty, the folder holds another search, or the reward gives a score that is no number.
         RewardError: The reward does not know the person.
+
+    Example:
+
+    ```python
+    >>> from modeling_pamela.rewards.personal import PersonalReward
+    >>> from modeling_pamela.steering.modifiers import ModifierProposer
+    >>> from modeling_pamela.steering.scene_renderer import SceneRenderer
+
+    >>> result = search(
+    ...     "a castle on a hill",
+    ...     reward=PersonalReward.from_pretrained("pamela-small"),
+    ...     person=None,  # or a profile
+    ...     proposer=ModifierProposer(),
+    ...     renderer=SceneRenderer(),  # or DiffusersRenderer(pipeline)
+    ...     settings=SearchSettings(num_candidates=2, max_rounds=1),
+    ... )
+    >>> result.stopped, len(result.history), result.prompt.startswith("a castle on a hill")
+    ('rounds', 3, True)
+
+    ```
     """
     check_prompt(prompt)
     header = {

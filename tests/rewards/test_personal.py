@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import spearmanr
 from tiny_rewards import make_config
+from transformers import AutoModel
 
-from modeling_pamela import PamelaForPersonalizedScoring, TasteProfile, TasteStore, blend
+from modeling_pamela import PamelaForPersonalizedScoring, TasteProfile, TasteStore, blend, checkpoint
 from modeling_pamela.rewards.base import Reward, RewardError
 from modeling_pamela.rewards.personal import PersonalReward
 from modeling_pamela.taste.profile import profile_folder_name
@@ -102,6 +103,14 @@ def test_a_store_of_another_model(processor, profiles, siglip, tmp_path):
     other = PamelaForPersonalizedScoring(make_config(siglip))
     with pytest.raises(RewardError, match="belongs to the model"):
         PersonalReward(other, processor, store)
+
+
+def test_a_model_of_the_package():
+    reward = PersonalReward.from_pretrained("pamela-small")
+    assert (len(reward.people), reward.model.fingerprint()) == (
+        0,
+        AutoModel.from_pretrained(checkpoint("pamela-small")).fingerprint(),
+    )
 
 
 def test_a_checkpoint_with_its_people(model, processor, profiles, pictures, tmp_path):
