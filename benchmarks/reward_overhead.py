@@ -61,8 +61,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.model is None:
-            train_on_scenes(Path(folder), seed=0)
-        reward = PersonalReward.from_pretrained(arguments.model or Path(folder) / "model")
+            train_on_scenes(Path(folder) / "scenes", seed=0)
+        reward = PersonalReward.from_pretrained(arguments.model or Path(folder) / "scenes" / "model")
     rated = PaintedScenes.paint(sample_scenes(arguments.ratings, 1), reward.model)
     raters = sample_raters(arguments.people, 1)
     reward.people = {
@@ -87,7 +87,7 @@ def main() -> None:
     targets: list[tuple[str, Any, str]] = [
         ("rendering", renderer, "render"),
         ("encoding", reward, "embed"),
-        ("content guard", rate, "similarity"),
+        ("content guard", rate.content, "embed_texts"),
     ]
     for part, owner, name in targets:
         setattr(owner, name, clock.time(part, getattr(owner, name)))

@@ -280,9 +280,7 @@ def main() -> None:
     torch.set_num_threads(1)
     start = time.monotonic()
     folder = arguments.work / "scenes"
-    if not (folder / "model" / "model.safetensors").is_file():
-        train_on_scenes(folder, seed=0)
-    model = PamelaForPersonalizedScoring.from_pretrained(folder / "model")
+    model = train_on_scenes(folder, seed=0)
     if arguments.tune:
         tune(
             make_world(

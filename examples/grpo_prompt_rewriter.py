@@ -39,8 +39,11 @@ from modeling_pamela.steering.simulation import PaintedScenes, train_on_scenes
 
 
 INSTRUCTION = "Describe a picture."
-# How an answer looks; the content is others than what is trained on.
-SHOTS = [("a tree", "a watercolour of a tree at night, pastel colours")]
+# How an answer looks; the content is others than what is trained on, and the ways to picture it differ, so that there is something to choose from.
+SHOTS = [
+    ("a tree", "a watercolour of a tree at night, pastel colours"),
+    ("the pyramids", "a photograph of the pyramids at noon, vivid colours, seen from above"),
+]
 SUBJECTS = ["a lighthouse", "a cottage", "a sailing boat", "a forest"]
 
 
@@ -165,11 +168,11 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="a saved taste profile; a simulated person by default")
     parser.add_argument("--prompts", type=Path, help="text file, a prompt a line; four subjects by default")
     parser.add_argument("--ratings", type=int, default=60, help="that the simulated person gives")
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--group", type=int, default=8, help="completions a prompt")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--group", type=int, default=12, help="completions a prompt")
     parser.add_argument("--groups", type=int, default=1, help="prompts a step")
-    parser.add_argument("--tokens", type=int, default=14, help="longest completion")
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--tokens", type=int, default=18, help="longest completion")
+    parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--rank", type=int, default=16, help="of LoRA")
     parser.add_argument(
         "--layers", type=int, default=8, help="last layers that get LoRA; the others need no backward pass"

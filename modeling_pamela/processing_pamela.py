@@ -11,7 +11,7 @@ from transformers import BatchFeature, PreTrainedTokenizerBase
 from transformers.processing_utils import ProcessorMixin
 
 from .configuration_pamela import PamelaConfig
-from .encoders_pamela import load_image_encoder, load_text_encoder
+from .encoders_pamela import EncoderError, load_image_encoder, load_text_encoder
 
 
 __all__ = ["PamelaProcessor", "describe", "to_rgb"]
@@ -129,8 +129,15 @@ class PamelaProcessor(ProcessorMixin):
         The processor that belongs to the frozen encoders that a config names.
 
         Raises:
-            EncoderError: One of them cannot be had.
+            EncoderError: One of them cannot be had, or is not named.
         """
+        unnamed = [
+            name for name in ("image_encoder", "text_encoder", "profile_encoder") if getattr(config, name) is None
+        ]
+        if unnamed:
+            raise EncoderError(
+                f"The config has no {', '.join(unnamed)}; name one, or make the processor of its parts."
+            )
         text = load_text_encoder(config.text_encoder, weights=False)
         profile = load_text_encoder(config.profile_encoder, weights=False)
         return cls(

@@ -1,6 +1,6 @@
 """How much of what was asked for a prompt still says, and a picture still shows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -17,6 +17,8 @@ __all__ = ["MIN_CONTENT", "ContentMeasure", "ModelContent", "TextContent", "kept
 
 # By `kept_content` under the embedded text encoder, this much separates prompts of one subject from those of others.
 MIN_CONTENT = 0.4
+# Pictures a forward pass of the encoder.
+_BATCH = 16
 
 _MORE_STYLE = (
     "cinematic detailed intricate stunning beautiful style scene picture image grain glow glowing bathed shadow shadows deep strong gentle much "
@@ -42,34 +44,54 @@ class ContentMeasure(Protocol):
         ...
 
 
+class _Memory:
+    """Embeddings of the latest texts, each of which is embedded once."""
+
+    SIZE = 4096
+
+    def __init__(self, embed: Callable[[Sequence[str]], Tensor]) -> None:
+        self.embed = embed
+        self.known: dict[str, Tensor] = {}
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        new = [text for text in dict.fromkeys(texts) if text not in self.known]
+        if new:
+            self.known.update(zip(new, self.embed(new), strict=True))
+        found = torch.stack([self.known[text] for text in texts])
+        for text in list(self.known)[: -self.SIZE]:
+            del self.known[text]
+        return found
+
+
 class ModelContent:
     """The [`ContentMeasure`] of a model's own frozen encoders; pictures are compared with prompts where both come from one joint encoder."""
 
     def __init__(self, model: PamelaForPersonalizedScoring, processor: PamelaProcessor) -> None:
         self.model = model
         self.processor = processor
-        self._embeds: dict[str, Tensor] = {}
+        self._memory = _Memory(self._embed)
         self.joint = model.config.image_encoder == model.config.text_encoder
 
     def __repr__(self) -> str:
         return f"ModelContent({self.model.config.text_encoder!r}, joint={self.joint})"
 
-    @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """See [`ContentMeasure`]. Texts that were embedded before are not embedded again."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._embeds]
-        if new:
-            found = self.model.get_text_embeds(**self.processor.tokenize(new))
-            self._embeds.update(zip(new, found, strict=True))
-        return torch.stack([self._embeds[text] for text in texts])
+        return self._memory(texts)
+
+    @torch.no_grad()
+    def _embed(self, texts: Sequence[str]) -> Tensor:
+        return self.model.get_text_embeds(**self.processor.tokenize(list(texts)))
 
     @torch.no_grad()
     def alignment(self, images: Sequence[Image.Image], prompt: str) -> Tensor | None:
         """See [`ContentMeasure`]."""
         if not self.joint:
             return None
-        pictures = self.model.get_image_embeds(**self.processor(images=list(images)))
-        return torch.cosine_similarity(pictures, self.embed_texts([prompt]))
+        asked = self.embed_texts([prompt])
+        batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
+        pictures = [self.model.get_image_embeds(**self.processor(images=list(batch))) for batch in batches]
+        return torch.cosine_similarity(torch.cat(pictures), asked)
 
 
 class TextContent:
@@ -82,10 +104,14 @@ class TextContent:
 
     def __init__(self, encoder: str = EMBEDDED_TEXT_ENCODER) -> None:
         self.encoder = load_text_encoder(encoder)
+        self._memory = _Memory(self._embed)
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """See [`ContentMeasure`]. Texts that were embedded before are not embedded again."""
+        return self._memory(texts)
 
     @torch.no_grad()
-    def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """See [`ContentMeasure`]."""
+    def _embed(self, texts: Sequence[str]) -> Tensor:
         encoder = self.encoder
         tokens = encoder.tokenizer(
             [encoder.prompt + (text.lower() if encoder.lower_case else text) for text in texts],

@@ -77,7 +77,13 @@ class DiffusionReward:
                 "it off in training, or say with `black_score` what such a picture is worth."
             )
         mean, std = self.reward(pictures, list(prompts), people)
-        scores = mean.numpy() if self.reward.higher_is_better else -mean.numpy()
+        scores = mean.detach().cpu().numpy() * (1 if self.reward.higher_is_better else -1)
+        if not np.isfinite(scores).all():
+            raise RewardError(
+                f"The reward {self.reward.name} gave a score that is no number; nothing can be learned from it."
+            )
         if self.black_score is not None:
             scores = np.where(black, self.black_score, scores)
-        return scores.astype(np.float32), {"black": black} | ({} if std is None else {"std": std.numpy()})
+        return scores.astype(np.float32), {"black": black} | (
+            {} if std is None else {"std": std.detach().cpu().numpy()}
+        )

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import torch
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from PIL import Image
 from torch import Tensor
 from transformers import AutoModel, AutoProcessor
@@ -228,13 +229,12 @@ class PersonalReward:
     def _taste(self, person: Person) -> "_Taste":
         taste: Any = person
         if isinstance(person, str):
-            if isinstance(self.people, TasteStore):
-                try:
-                    return _Taste(self.people.mean(person).double(), None, self._units(self.people.data_set))
-                except ProfileError as error:
-                    raise RewardError(str(error)) from error
             try:
+                if isinstance(self.people, TasteStore):
+                    return _Taste(self.people.mean(person).double(), None, self._units(self.people.data_set))
                 taste = self.people[person]
+            except ProfileError as error:  # not in the store, or damaged
+                raise RewardError(str(error)) from error
             except KeyError as error:
                 raise RewardError(
                     f"There is no taste of a user {person!r}; the reward knows {len(self.people)} people. Fit a profile of theirs first."
@@ -333,7 +333,7 @@ class SavedProfiles(Mapping[str, TasteProfile]):
     def __getitem__(self, user_id: str) -> TasteProfile:
         if user_id not in self._read:
             folder = self.folder / profile_folder_name(user_id)
-            if not folder.is_dir():
+            if not user_id or not folder.is_dir():
                 raise KeyError(user_id)
             self._read[user_id] = TasteProfile.from_pretrained(folder)
         return self._read[user_id]
@@ -345,14 +345,22 @@ class SavedProfiles(Mapping[str, TasteProfile]):
         return sum(1 for _ in self)
 
 
-def saved_people(folder: str | Path, model: PamelaForPersonalizedScoring) -> "Mapping[str, Any]":
+def saved_people(name: str | Path, model: PamelaForPersonalizedScoring) -> "Mapping[str, Any]":
     """
     The people who were saved with a checkpoint: profiles in `profiles/`, or the user tokens of the people in `users.json`.
 
     Args:
-        folder (`str` or `Path`): The checkpoint.
+        name (`str` or `Path`): The checkpoint, a folder or a Hub repo; nobody is known of a model that was never saved, whose name is empty.
         model ([`PamelaForPersonalizedScoring`]): Loaded from it.
     """
+    folder = Path(name)
+    if not str(name):
+        return {}
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(str(name), allow_patterns=["profiles/*", "users.json"]))
+        except (HFValidationError, RepositoryNotFoundError, LocalEntryNotFoundError):
+            return {}  # a folder that is gone, or a name that is none
     if model.taste is not None:
         return SavedProfiles(Path(folder) / "profiles")
     users, table = Path(folder) / "users.json", model.pamela.user_embeddings

@@ -3,9 +3,9 @@
 import math
 import warnings
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from PIL import Image
 
@@ -13,7 +13,7 @@ from ..modeling_pamela import PamelaForPersonalizedScoring
 from ..processing_pamela import PamelaProcessor
 from .base import Person, Reward, RewardError
 from .content import MIN_CONTENT, ContentMeasure, TextContent, kept_content
-from .personal import PersonalReward
+from .personal import PersonalReward, saved_people
 from .pictures import is_black, to_pictures
 
 
@@ -39,7 +39,8 @@ class PamelaReward:
     Completions may be pictures themselves, alone or as `{"type": "image", "image": ...}` in a message; then nothing is rendered.
 
     Args:
-        reward ([`~modeling_pamela.rewards.base.Reward`] or [`PamelaForPersonalizedScoring`]): What scores. A lower-is-better reward is negated.
+        reward ([`~modeling_pamela.rewards.base.Reward`] or [`PamelaForPersonalizedScoring`]): What scores; a model knows the people who were
+            saved with it. A lower-is-better reward is negated.
         renderer ([`~modeling_pamela.steering.base.Renderer`], *optional*): What makes pictures of prompts.
         person (*optional*): Whose reward it is where a row names nobody; the population by default.
         person_column, base_column (`str`): Columns of the data set with a row's user id, and with what was asked for. Without the
@@ -88,7 +89,9 @@ class PamelaReward:
         name: str = "pamela",
     ) -> None:
         if isinstance(reward, PamelaForPersonalizedScoring):
-            reward = PersonalReward(reward, PamelaProcessor.from_config(reward.config))
+            reward = PersonalReward(
+                reward, PamelaProcessor.from_config(reward.config), saved_people(reward.name_or_path, reward)
+            )
         if not seeds:
             raise RewardError("There are no seeds; expected at least one, a picture each.")
         if scored_prompt not in ("own", "base", "none"):
@@ -111,7 +114,7 @@ class PamelaReward:
         self.max_characters = max_characters
         self.cache_size = cache_size
         self.__name__ = name
-        self._cache: OrderedDict[tuple[str, int], Image.Image] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int], Image.Image | None] = OrderedDict()
         # The person is kept with them: the id of an object that is gone may be another's.
         self._levels: dict[Hashable, tuple[Person, float, float]] = {}
 
@@ -129,15 +132,15 @@ class PamelaReward:
             RewardError: Nobody is known, nothing can be rendered, or there is no renderer for completions that are text.
         """
         people = columns.get(self.person_column) or [None] * len(completions)
-        bases = columns.get(self.base_column) or [_last_text(prompt) for prompt in prompts]
+        bases = columns.get(self.base_column) or [None] * len(prompts)
         if not len(prompts) == len(completions) == len(people) == len(bases):
             raise RewardError(
                 f"There are {len(prompts)} prompts, {len(completions)} completions, {len(people)} values of {self.person_column!r} and "
                 f"{len(bases)} of {self.base_column!r}; expected one of each a completion."
             )
         rows = [
-            _Row(_content(completion), base, self.person if person is None else person)
-            for completion, base, person in zip(completions, bases, people, strict=True)
+            _Row(_content(completion), base or _last_text(prompt), self.person if person is None else person)
+            for completion, prompt, base, person in zip(completions, prompts, bases, people, strict=True)
         ]
         self._refuse_texts(rows)
         cached = self._render(rows)
@@ -176,21 +179,20 @@ class PamelaReward:
         cached = sum(key in self._cache for key in wanted)
         found = self._pictures(wanted)
         for row in texts:
-            pictures = [found.get((str(row.content), seed)) for seed in self.seeds]
+            keys = [(str(row.content), seed) for seed in self.seeds]
+            pictures = [found[key] for key in keys if key in found]
             row.pictures = [picture for picture in pictures if picture is not None]
-            if len(row.pictures) < len(pictures):
-                row.refused = "not rendered"
+            if len(row.pictures) < len(keys):
+                row.refused = "not rendered" if len(pictures) < len(keys) else "held back"
         for row in rows:
-            if isinstance(row.content, Image.Image):
-                row.pictures = [row.content]
-            elif row.content is None:
-                row.refused = "empty"
+            if isinstance(row.content, _NoText):
+                row.pictures = [row.content.part]
             if row.refused is None:
                 row.refused = next(filter(None, map(_fault, row.pictures)), None)
         return cached / len(wanted) if wanted else 0.0
 
-    def _pictures(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Image.Image]:
-        """Pictures by prompt and seed, without those that cannot be rendered."""
+    def _pictures(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Image.Image | None]:
+        """Pictures by prompt and seed, `None` for what the renderer held back; without those that cannot be rendered."""
         if wanted and self.renderer is None:
             raise RewardError(
                 "Completions are text, but there is no renderer to make pictures of them; give one to the reward."
@@ -221,16 +223,15 @@ class PamelaReward:
             self._cache.popitem(last=False)
         return found
 
-    def _call_renderer(self, keys: Sequence[tuple[str, int]]) -> list[Image.Image]:
+    def _call_renderer(self, keys: Sequence[tuple[str, int]]) -> list[Image.Image | None]:
         if not keys or self.renderer is None:
             return []
         made = self.renderer.render([prompt for prompt, _ in keys], [seed for _, seed in keys])
-        pictures = [picture for picture in made if picture is not None]
-        if len(pictures) != len(keys):
+        if len(made) != len(keys):
             raise RewardError(
-                f"The renderer gave {len(pictures)} pictures for {len(keys)} prompts; expected one each."
+                f"The renderer gave {len(made)} pictures for {len(keys)} prompts; expected one each, or None for one that it holds back."
             )
-        return pictures
+        return list(made)
 
     def _score(self, rows: "Sequence[_Row]") -> None:
         scored = [row for row in rows if row.refused is None]
@@ -280,9 +281,9 @@ class PamelaReward:
         prompts = [item if isinstance(item, str) else None for item in self.reference]
         keys = [(prompt, self.seeds[0]) for prompt in prompts if prompt is not None]
         rendered = self._pictures(keys)
-        if len(rendered) < len(set(keys)):
+        pictures = [rendered.get((item, self.seeds[0])) if isinstance(item, str) else item for item in self.reference]
+        if any(picture is None for picture in pictures):
             raise RewardError("A reference prompt cannot be rendered; give others, or pictures.")
-        pictures = [rendered[item, self.seeds[0]] if isinstance(item, str) else item for item in self.reference]
         told = None if self.scored_prompt == "none" or not any(prompts) else prompts * len(new)
         found = self.reward(pictures * len(new), told, [person for person in new for _ in pictures]).mean
         sign = 1 if self.reward.higher_is_better else -1
@@ -329,16 +330,22 @@ class PamelaReward:
 _BY_POLICY = {"empty", "no words", "too long", "other content"}
 
 
+class _NoText(NamedTuple):
+    """A completion, or a part of one, that is not text: a picture, or something that will be refused as none."""
+
+    part: Any
+
+
 @dataclass
 class _Row:
     """A completion and what became of it."""
 
-    content: str | Image.Image | None
+    content: str | _NoText
     base: str
     person: Person
     refused: str | None = None
     kept: float | None = None
-    pictures: Sequence[Image.Image] = ()
+    pictures: Sequence[Any] = ()
     score: float | None = None
     std: float | None = None
 
@@ -364,21 +371,23 @@ def _fault(picture: Any) -> str | None:
         return "no picture"
 
 
-def _content(completion: Any) -> str | Image.Image | None:
+def _content(completion: Any) -> str | _NoText:
     """The picture, or else the text, of a completion: itself, or in the messages of a chat."""
     if isinstance(completion, str):
         return completion.strip()
-    if isinstance(completion, Image.Image):
-        return completion
+    if not isinstance(completion, list | tuple | None):
+        return _NoText(completion)
     texts = []
-    for message in completion or []:
+    for message in completion or ():
+        if not isinstance(message, Mapping):
+            return _NoText(message)
         # What tools answered is not what the policy wrote.
         if message.get("role") == "tool":
             continue
         parts = message.get("content") or []
         for part in [{"type": "text", "text": parts}] if isinstance(parts, str) else parts:
             if part.get("type") == "image":
-                return part.get("image")
+                return _NoText(part.get("image"))
             texts.append(part.get("text") or "")
     return "".join(texts).strip()
 

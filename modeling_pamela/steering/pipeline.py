@@ -20,7 +20,7 @@ from ..rewards.personal import PersonalReward, saved_people
 from ..taste.groups import SharedTaste
 from ..taste.profile import TasteProfile
 from .base import Candidate, Proposer, SteeringError
-from .defaults import check_prompt, content_for, guards_for
+from .defaults import check_prompt, content_for, guards_for, of_people
 from .diffusers_renderer import DiffusersRenderer
 from .guards import Guards
 from .modifiers import ModifierProposer
@@ -28,6 +28,9 @@ from .search import SearchProgress, SearchSettings, search
 
 
 __all__ = ["PamelaSteeringOutput", "PamelaSteeringPipeline"]
+
+# Arguments of `from_pretrained` that say which files are meant, and where they come from.
+_DOWNLOAD = {"revision", "token", "cache_dir", "force_download", "local_files_only", "proxies", "variant"}
 
 
 @dataclass
@@ -99,6 +102,7 @@ class PamelaSteeringPipeline(DiffusionPipeline):
             )
         if isinstance(scorer, PamelaForPersonalizedScoring) and processor is None:
             raise SteeringError("The scorer is a model, which needs its processor: pass processor=.")
+        self._reward: PersonalReward | None = None
         self.register_modules(pipeline=pipeline, scorer=scorer, processor=processor, proposer=proposer)
 
     @classmethod
@@ -117,8 +121,11 @@ class PamelaSteeringPipeline(DiffusionPipeline):
             SteeringError: The scorer was not saved, and none is given.
         """
         name = pretrained_model_name_or_path
+        dtype = kwargs.pop("torch_dtype", dtype)  # as older code has it
         if dtype is not None and "pipeline" not in kwargs:
-            folder = name if Path(name).is_dir() else cls.download(name)
+            folder = name
+            if not Path(name).is_dir():
+                folder = cls.download(name, **{key: value for key, value in kwargs.items() if key in _DOWNLOAD})
             kwargs["pipeline"] = DiffusionPipeline.from_pretrained(Path(folder) / "pipeline", dtype=dtype)
         return super().from_pretrained(name, **kwargs)
 
@@ -166,7 +173,10 @@ class PamelaSteeringPipeline(DiffusionPipeline):
         self._move_scorer(self.pipeline._execution_device)
 
     def _move_scorer(self, device: torch.device) -> None:
-        model = self.reward.model if isinstance(self.reward, PersonalReward) else self.scorer
+        scorer = self.scorer
+        if not isinstance(scorer, torch.nn.Module):
+            scorer, _ = of_people(scorer, None)
+        model = getattr(scorer, "model", scorer)
         if isinstance(model, torch.nn.Module):
             model.to(device)
 
@@ -175,11 +185,13 @@ class PamelaSteeringPipeline(DiffusionPipeline):
     @property
     def reward(self) -> Reward:
         """The scorer as a reward; that of a model knows the people who were saved with it."""
-        if isinstance(self.scorer, PamelaForPersonalizedScoring):
-            folder = self.scorer.name_or_path
-            people = saved_people(folder, self.scorer) if folder else None
-            return PersonalReward(self.scorer, self.processor, people)
-        return self.scorer
+        if not isinstance(self.scorer, PamelaForPersonalizedScoring):
+            return self.scorer
+        if self._reward is None or self._reward.model is not self.scorer:
+            # Asked for once: the people of a Hub repo are downloaded.
+            people = saved_people(self.scorer.name_or_path, self.scorer)
+            self._reward = PersonalReward(self.scorer, self.processor, people)
+        return self._reward
 
     def check_inputs(
         self,
@@ -200,8 +212,10 @@ class PamelaSteeringPipeline(DiffusionPipeline):
         check_prompt(prompt)
         if sum(given is not None for given in (profile, user_id, demographics)) > 1:
             raise SteeringError("profile, user_id and demographics exclude each other: one person is steered towards.")
-        if demographics is not None and not isinstance(self.reward, PersonalReward):
-            raise SteeringError(f"The reward {self.reward.name} makes nothing of demographics; a PAMELA model does.")
+        if demographics is not None:
+            reward = self.reward
+            if not isinstance(reward, PersonalReward) or reward.model.taste is None:
+                raise SteeringError(f"The reward {reward.name} makes nothing of demographics; a posterior model does.")
         if output_type not in ("pil", "np", "pt"):
             raise SteeringError(f"output_type is {output_type!r}; expected 'pil', 'np' or 'pt'.")
 
@@ -256,8 +270,8 @@ class PamelaSteeringPipeline(DiffusionPipeline):
         seed = 0
         if generator is not None:
             seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-        reward = self.reward
         person: Person = profile if user_id is None else user_id
+        reward, person = of_people(self.reward, person)
         if demographics is not None and isinstance(reward, PersonalReward):
             person = reward.person_like(demographics)
         with self.progress_bar(total=max_rounds) as bar:

@@ -21,7 +21,7 @@ from ..taste.groups import SharedTaste
 from ..taste.profile import ProfileError, TasteProfile
 from ..taste.store import TasteStore
 from .base import NO_PICTURE, Candidate, Proposer, Renderer, SteeringError, held_back
-from .defaults import check_prompt
+from .defaults import check_prompt, of_people
 from .guards import Guards
 from .history import History
 from .judge import Judge, proposer_seed, render
@@ -197,6 +197,7 @@ def search(
     ```
     """
     check_prompt(prompt)
+    reward, person = of_people(reward, person)
     header = {
         "prompt": prompt,
         "settings": asdict(settings),

@@ -10,6 +10,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..data.embed import embed_folder
+from ..data.files import DataError, atomic_folder
 from ..data.folder import DataFolder
 from ..data.importers.tidy import import_tidy
 from ..data.pictures import embed_pictures
@@ -73,22 +74,30 @@ def train_on_scenes(
     Simulate ratings of painted scenes, and go the way of every data set: import, split, embed, train.
 
     Args:
-        output (`str` or `Path`): Gets the folders `scenes`, `data` and `model`.
+        output (`str` or `Path`): Gets the folders `scenes`, `data` and `model`, all or none of them. What was made there before is loaded.
         seed (`int`): Of everything.
         num_scenes, num_raters, ratings_per_rater (`int`): Of the simulation.
+
+    Raises:
+        DataError: `output` holds something else.
     """
     output = Path(output)
-    source = write_scene_dataset(output / "scenes", num_scenes, num_raters, ratings_per_rater, seed, size=SIZE)
-    import_tidy(source, output / "data", RATING_SCALE)
-    # Whom a search is for, and what it paints, is drawn anew, so nearly everything is for training.
-    split_folder(
-        output / "data",
-        SplitOptions(seed, test_users=0.05, val_users=0.1, test_pictures=0.05, val_pictures=0.1, draws=1),
-    )
-    folder, recipe = DataFolder(output / "data"), RECIPES["posterior"]
-    config = recipe.config(rating_scale=list(folder.rating_scale))
-    embed_folder(folder, config)
-    return train(folder, config, output / "model", seed=seed, **recipe.training())
+    if not (output / "model" / "model.safetensors").is_file():
+        if output.is_dir() and any(output.iterdir()):
+            raise DataError(f"{output} holds no model that was trained on scenes. Choose an empty folder.")
+        with atomic_folder(output) as new:
+            source = write_scene_dataset(new / "scenes", num_scenes, num_raters, ratings_per_rater, seed, size=SIZE)
+            import_tidy(source, new / "data", RATING_SCALE)
+            # Whom a search is for, and what it paints, is drawn anew, so nearly everything is for training.
+            split_folder(
+                new / "data",
+                SplitOptions(seed, test_users=0.05, val_users=0.1, test_pictures=0.05, val_pictures=0.1, draws=1),
+            )
+            folder, recipe = DataFolder(new / "data"), RECIPES["posterior"]
+            config = recipe.config(rating_scale=list(folder.rating_scale))
+            embed_folder(folder, config)
+            train(folder, config, new / "model", seed=seed, **recipe.training())
+    return PamelaForPersonalizedScoring.from_pretrained(output / "model")
 
 
 def learn_simulated_tastes(

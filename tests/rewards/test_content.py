@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tiny_encoders import save_siglip
 from tiny_steering import WordContent
 
-from modeling_pamela.rewards.content import MIN_CONTENT, ModelContent, TextContent, kept_content
+from modeling_pamela.rewards.content import MIN_CONTENT, ModelContent, TextContent, _Memory, kept_content
 from modeling_pamela.steering.modifiers import ModifierProposer
 
 
@@ -92,6 +92,21 @@ def test_a_text_encoder_by_itself(tmp_path):
     same, other = kept_content(measure, "a lake", ["A LAKE", "age is 26"])
     assert same == pytest.approx(1)
     assert other < 0.999
+
+
+def test_a_text_is_embedded_once():
+    asked = []
+
+    def embed(texts):
+        asked.extend(texts)
+        return torch.tensor([[float(len(text))] for text in texts])
+
+    memory = _Memory(embed)
+    assert memory(["a", "bb", "a"]).flatten().tolist() == [1, 2, 1]
+    assert memory(["ccc", "bb"]).flatten().tolist() == [3, 2]
+    assert asked == ["a", "bb", "ccc"]
+    memory([str(number) for number in range(2 * memory.SIZE)])
+    assert len(memory.known) == memory.SIZE
 
 
 def test_subjects_are_told_apart_by_default():

@@ -8,6 +8,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 from tiny_encoders import make_tokenizer
 from tiny_steering import WordContent
+from transformers import AutoModel
 
 from modeling_pamela.rewards.base import RewardError, RewardScores
 from modeling_pamela.rewards.personal import PersonalReward
@@ -25,7 +26,10 @@ class Swatches:
             if "broken" in prompt:
                 raise RuntimeError("out of paint")
         self.rendered += prompts
-        return [self.paint(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        return [
+            None if "withheld" in prompt else self.paint(prompt, seed)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
 
     @staticmethod
     def paint(prompt, seed):
@@ -184,7 +188,10 @@ def test_which_prompt_the_reward_is_told(reward, renderer):
         (" ".join(["lake"] * 10_000), "too long"),
         ("I'm sorry, I cannot help with that.", "other content"),
         ("import os; print(1)", "other content"),
+        ([{"role": "assistant", "content": [{"type": "image", "image": "cat.png"}]}], "no picture"),
+        (["a lake"], "no picture"),
         ("a red lake, broken", "not rendered"),
+        ("a red lake, withheld", "held back"),
         ("a red lake, forbidden", "black"),
         ("a red lake, nan", "no picture"),
     ],
@@ -219,6 +226,33 @@ def test_a_renderer_that_gives_too_few_pictures(reward, renderer, monkeypatch):
     monkeypatch.setattr(renderer, "render", lambda prompts, seeds: [])
     with pytest.raises(RewardError, match=r"could not be rendered.*gave 0 pictures for 1 prompts"):
         PamelaReward(reward, renderer, min_content=None)(["a"], ["red lake"])
+
+
+def test_what_is_held_back_is_not_asked_for_again(reward, renderer):
+    rate = PamelaReward(reward, renderer, min_content=None)
+    first = rate(["a"] * 3, ["red lake", "withheld lake", "red red lake"])
+    assert renderer.rendered == ["red lake", "withheld lake", "red red lake"]
+    assert [value is None for value in first] == [False, True, False]
+    assert rate(["a"] * 2, ["withheld lake", "withheld lake"]) == [None, None]
+    assert len(renderer.rendered) == 3
+
+
+def test_a_model_knows_the_people_saved_with_it(model, processor, profiles, pictures, tmp_path):
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    profiles["ann"].save_pretrained(tmp_path / "profiles" / "ann")
+    rate = PamelaReward(AutoModel.from_pretrained(tmp_path))
+    expected = PersonalReward(model, processor, profiles)([pictures[3]], ["a lake"], "ann").mean.item()
+    assert rate(["a lake"], [pictures[3]], user_id=["ann"]) == [pytest.approx(expected, abs=1e-5)]
+
+
+def test_rows_without_what_was_asked_for_or_a_user(reward, pictures):
+    rate = PamelaReward(reward)
+    asked = {"base_prompt": [None, "a lake"], "user_id": ["", "ann"]}
+    with pytest.warns(UserWarning, match="1 of 2 people get no reward"):
+        found = rate(["a lake"] * 2, pictures[:2], **asked)
+    assert found[0] is None
+    assert found[1] == pytest.approx(reward([pictures[1]], ["a lake"], "ann").mean.item())
 
 
 def test_unknown_people(rate):

@@ -171,6 +171,15 @@ def test_a_reward_that_is_one_persons_already():
     own, _ = run(reward=PersonReward(reward, "red"), person=None)
     asked, _ = run(reward=reward, person="red")
     assert (own.prompt, own.score) == (asked.prompt, asked.score)
+    assert [one.population for one in own.history] == [one.population for one in asked.history]
+    with pytest.raises(SteeringError, match="name nobody else"):
+        run(reward=PersonReward(reward, "red"), person="blue")
+
+
+def test_a_run_of_one_person_is_not_resumed_for_another(tmp_path):
+    run(reward=PersonReward(ColourReward(), "red"), person=None, folder=tmp_path / "run")
+    with pytest.raises(SteeringError, match="started differently: person"):
+        run(reward=PersonReward(ColourReward(), "blue"), person=None, folder=tmp_path / "run")
 
 
 def test_what_differs_in_spaces_case_and_punctuation_is_rendered_once():
