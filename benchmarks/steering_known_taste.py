@@ -252,7 +252,7 @@ def tune(world: World) -> None:
     print("| guards | careful: gain | content | careless: gain | content |\n" + "|---" * 5 + "|")
     base = Guards()
     variants = {"none": Guards.off(), "default": base}
-    variants |= {f"beta {beta:g}": replace(base, beta=beta) for beta in (0, 1, 2)}
+    variants |= {f"beta {beta:g}": replace(base, beta=beta) for beta in (0, 1, 2, 5)}
     variants |= {f"population {loss}": replace(base, max_population_loss=loss) for loss in (0.1, 0.0)}
     variants |= {f"reward told the {told} prompt": replace(base, scored_prompt=told) for told in ("base", "none")}
     for name, guards in variants.items():

@@ -147,6 +147,12 @@ def test_processor_round_trip(processor, pictures, tmp_path):
         assert torch.equal(tensor, theirs[name])
 
 
+def test_a_config_without_an_encoder(raw_model):
+    config = PamelaConfig(**{**ENCODERS, "text_encoder": None}, image_embed_dim=4920)
+    with pytest.raises(EncoderError, match="no text_encoder"):
+        PamelaProcessor.from_config(config)
+
+
 def test_remote_code_scores_raw_pictures_without_the_package(raw_model, processor, pictures, tmp_path):
     raw_model.save_pretrained(tmp_path / "checkpoint")
     processor.save_pretrained(tmp_path / "checkpoint")

@@ -29,7 +29,8 @@ class Guards:
             [`~modeling_pamela.rewards.content.kept_content`] measures it. One below is not rendered. Needs a [`~modeling_pamela.rewards.content.ContentMeasure`].
         max_alignment_loss (`float`, *optional*): By how much the similarity of the picture to the person's own prompt may fall
             below the first picture's. Needs a measure whose encoder has pictures and texts in one space.
-        beta (`float`): The search goes by `score - beta * std`, so that it does not chase what the reward is unsure of; 0 goes by the score.
+        beta (`float`): The search goes by `score - beta * std`, so that it does not chase what the reward is unsure of; 0 goes by the score. The
+            default found the best pictures for simulated people (`benchmarks/steering_known_taste.py --tune`); 2 to 5 are about as good.
         max_population_loss (`float`, *optional*): By how much the population's score may fall below the first picture's, as a share of
             the reward's range. Only where the reward is for a person.
         scored_prompt (`"own"`, `"base"` or `"none"`): Which prompt the reward is told of: the candidate's own, the person's, or none.
@@ -40,7 +41,7 @@ class Guards:
 
     min_content: float | None = MIN_CONTENT
     max_alignment_loss: float | None = 0.1
-    beta: float = 0.5
+    beta: float = 3.0
     max_population_loss: float | None = 0.2
     scored_prompt: Literal["own", "base", "none"] = "own"
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from modeling_pamela.rewards.base import RewardError
+from modeling_pamela.rewards.base import RewardError, RewardScores
 from modeling_pamela.rewards.diffusion_rl import DiffusionReward
 
 
@@ -48,6 +48,10 @@ def test_bad_input(reward, pictures, arrays):
         adapter(pictures, ["a"] * 12, [{}])
     with pytest.raises(RewardError, match="no taste of a user 'eve'"):
         adapter(pictures[:2], ["a"] * 2, [{"user_id": "ann"}, {"user_id": "eve"}])
+    broken = reward.of("ann")
+    broken.reward = lambda images, prompts, people: RewardScores(torch.full((len(images),), torch.nan))
+    with pytest.raises(RewardError, match="a score that is no number"):
+        DiffusionReward(broken)(pictures, ["a"] * 12)
     with pytest.raises(RewardError, match="NaN"):
         adapter(torch.full((1, 3, 8, 8), torch.nan), ["a"])
     with pytest.raises(RewardError, match=r"\(12, 3, 32, 40\)"):

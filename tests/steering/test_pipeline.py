@@ -100,6 +100,14 @@ def test_people_are_steered_apart(steering, taste):
     assert first[0] != pytest.approx(first[1])
 
 
+def test_one_persons_own_reward_is_guarded_as_any(inner, steering, taste):
+    model, processor, ann, _ = taste
+    own = quiet(PamelaSteeringPipeline(inner, PersonalReward(model, processor).of(ann)))
+    assert tried(own("a lake", **SHORT)) == tried(steering("a lake", profile=ann, **SHORT))
+    with pytest.raises(SteeringError, match="name nobody else"):
+        own("a lake", profile=ann, **SHORT)
+
+
 def test_population_reward(inner):
     found = quiet(PamelaSteeringPipeline(inner, Redness()))("a lake", keep=3, **SHORT)
     scores = [candidate.score for candidate in found.history]
