@@ -243,9 +243,11 @@ class _Page:
             f"{asked}Ring: what the model expected. Dot: the rating. “Taught” is by how many points it moved the scores of the other "
             f"pictures, on average; a surprise teaches more than a confirmation.{left_out}"
         )
+        # Of one's own ratings the header says it.
         guesses = "".join(
             f'<p class="fine person {_letter(number)}"><b>{escape(person.name)}.</b> {self._guess(person)}</p>'
             for number, person in enumerate(people)
+            if self.demo.simulated
         )
         names = "".join(
             f"<b class={_letter(number)}>{escape(person.name)}</b>" for number, person in enumerate(people)

@@ -70,5 +70,5 @@ def copy_checkpoint(name: str, out: str | Path) -> Path:
             part.from_pretrained(source).save_pretrained(temporary)
         # The model was saved as it computes; its weights are stored in half of that.
         for file in ("model.safetensors", "README.md"):
-            shutil.copyfile(source / file, temporary / file)
+            shutil.copy(source / file, temporary / file)  # with its mode: others may read it
     return out

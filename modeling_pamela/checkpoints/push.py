@@ -8,6 +8,7 @@ from transformers import AutoConfig
 
 from ..configuration_pamela import PamelaConfig
 from ..data.push import PushError, PushPlan, check_repo_id, plan_files, upload
+from . import checkpoint_names
 
 
 __all__ = ["plan_model_push", "push_model"]
@@ -42,6 +43,10 @@ def plan_model_push(folder: str | Path, repo_id: str, private: bool = True) -> P
     """
     check_repo_id(repo_id)
     folder = Path(folder)
+    if not folder.exists() and str(folder) in checkpoint_names():
+        raise PushError(
+            f"{folder} is part of the package. Write a copy first: pamela checkpoint {folder} DIR; then push DIR."
+        )
     if missing := [name for name in NEEDED if not (folder / name).is_file()]:
         hint = " `pamela bench card` writes a card." if missing == ["README.md"] else ""
         raise PushError(

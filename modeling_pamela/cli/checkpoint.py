@@ -1,5 +1,7 @@
 """Loading the checkpoint that a command is given, or saying what is wrong with it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,7 +86,24 @@ def load_processor(name: str | Path) -> "PamelaProcessor":
     """
     from transformers import AutoProcessor
 
-    return AutoProcessor.from_pretrained(locate_checkpoint(name))
+    with _telling_what_is_missing(name, "its processor"):
+        return AutoProcessor.from_pretrained(locate_checkpoint(name))
+
+
+@contextmanager
+def _telling_what_is_missing(name: str | Path, part: str) -> Iterator[None]:
+    """transformers says of a folder without a file that the Hub has no such repo."""
+    from ..data.files import DataError
+
+    try:
+        yield
+    except OSError as error:
+        if Path(name).is_dir() and "cut off" not in str(error):
+            raise DataError(
+                f"{name} lacks {part}, or it is damaged. Copy the whole checkpoint again, or train it again. transformers said: "
+                f"{' '.join(str(error).split())[:200]}"
+            ) from error
+        raise
 
 
 def load_checkpoint(
@@ -127,5 +146,6 @@ def load_checkpoint(
         for field in ("image_encoder", "text_encoder", "profile_encoder"):
             if encoder := getattr(config, field):
                 setattr(config, field, with_precision(encoder, dtype.value))
-    model = AutoModel.from_pretrained(place, config=config)
+    with _telling_what_is_missing(name, "its weights"):
+        model = AutoModel.from_pretrained(place, config=config)
     return model.to(device, None if dtype is None else getattr(torch, dtype.value))

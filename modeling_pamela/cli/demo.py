@@ -38,13 +38,18 @@ def demo(
     from transformers.utils import logging
 
     from ..data.files import DataError
+    from ..data.images import find_images
     from ..demo import Gallery, demo_of_one, demo_of_two
     from ..demo_page import write_demo_page
     from ..taste.profile import TasteProfile
     from .checkpoint import load_checkpoint, load_processor
-    from .pictures import encode_pictures, known_ratings, read_ratings
+    from .pictures import check_page, encode_pictures, known_ratings, read_ratings
 
-    if (pictures is not None) != ((ratings is None) != (profile is None)):
+    check_page(html)
+
+    if ratings is not None and profile is not None:
+        raise DataError("--ratings and --profile exclude each other: the profile has the ratings in it.")
+    if (pictures is None) != (ratings is None and profile is None):
         raise DataError(
             "Your own demo needs --pictures FOLDER and what you said of them: either --profile, such as `pamela rate FOLDER` makes, or "
             "--ratings FILE."
@@ -55,15 +60,27 @@ def demo(
         typer.echo("Everything here is simulated: the pictures are generated, and no person gave any rating.")
         shown = demo_of_two(scorer, processor, seed, echo=typer.echo)
     else:
-        encoded = encode_pictures([pictures], scorer, processor)
-        gallery = Gallery(encoded.names, encoded.files, encoded.inputs["image_embeds"])
+        # What they said of them first: encoding takes long.
+        if not pictures.is_dir():
+            raise DataError(f"There is no folder {pictures}.")
+        there = [file.relative_to(pictures).as_posix() for file in find_images([pictures])]
+        if not there:
+            raise DataError(f"There is no picture in {pictures}.")
         if profile is not None:
             saved = TasteProfile.from_pretrained(profile)
+            saved.check_model(scorer)
             scale = saved.scale
-            rated = known_ratings(saved, encoded.names)
-        elif ratings is not None:
-            rated = read_ratings(ratings, scale, encoded.names)
-        shown = demo_of_one(scorer, gallery, rated.names, rated.ratings, scale)
+            rated = known_ratings(saved, there)
+        else:
+            assert ratings is not None
+            rated = read_ratings(ratings, scale, there)
+        encoded = encode_pictures([pictures], scorer, processor)
+        gallery = Gallery(encoded.names, encoded.files, encoded.inputs["image_embeds"])
+        kept = [pair for pair in zip(rated.names, rated.ratings, strict=True) if pair[0] in set(gallery.names)]
+        if not kept:
+            raise DataError(f"None of the {len(rated.names)} rated pictures in {pictures} can be read.")
+        names, values = zip(*kept, strict=True)
+        shown = demo_of_one(scorer, gallery, names, values, scale)
     for person in shown.people:
         typer.echo(
             f"\n{person.name}{' (simulated)' if shown.simulated else ''}: best of {len(person.unrated)} new pictures"

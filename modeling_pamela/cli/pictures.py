@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EncodedPictures",
     "RatedFiles",
+    "check_page",
     "demographics_embeds",
     "encode_pictures",
     "known_ratings",
@@ -52,6 +53,12 @@ class RatedFiles(NamedTuple):
 
     names: list[str]
     ratings: list[float]
+
+
+def check_page(html: Path | None) -> None:
+    """A `typer.BadParameter` for a page that cannot be written, before anything takes time."""
+    if html is not None and html.is_dir():
+        raise typer.BadParameter(f"--html {html} is a folder; expected a file to write.")
 
 
 def encode_pictures(
@@ -167,8 +174,11 @@ def read_ratings(path: Path, scale: tuple[float, float], names: list[str]) -> Ra
                     rated.ratings.append(rating)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a CSV file in UTF-8 ({error}).") from error
-    for problem in problems:
-        typer.secho(f"Set aside: {path}, {problem}", fg=typer.colors.YELLOW, err=True)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}); expected a CSV file with the columns file and rating."
+        ) from error
+    _set_aside([f"{path}, {problem}" for problem in problems])
     if not rated.names:
         raise DataError(
             f"{path} has no rating that can be used ({problems[0] if problems else 'it has no rows'}). Name files by their paths below "
@@ -188,17 +198,27 @@ def known_ratings(profile: "TasteProfile", names: list[str]) -> RatedFiles:
 
     low, high = profile.scale
     known, rated = set(names), RatedFiles([], [])
+    problems = []
     for name, rating in zip(profile.evidence.rating_ids, profile.evidence.ratings.tolist(), strict=True):
         if name in known:
             rated.names.append(name)
             rated.ratings.append(low + (high - low) * rating)
         else:
-            typer.secho(f"Set aside: the rating of {name!r}, which is not there", fg=typer.colors.YELLOW, err=True)
+            problems.append(f"the rating of {name!r}, which is not there")
+    if pairs := len(profile.evidence.compared):
+        problems.append(f"{pairs} comparison{'s' * (pairs != 1)}, which say no rating")
+    _set_aside(problems)
     if not rated.names:
         raise DataError(
             f"The profile has no rating of a picture that is there (such as {names[0]!r}). Name the folder whose pictures were rated."
         )
     return rated
+
+
+def _set_aside(problems: list[str], shown: int = 5) -> None:
+    rest = [f"{len(problems) - shown} more of this kind"] if len(problems) > shown else []
+    for problem in problems[:shown] + rest:
+        typer.secho(f"Set aside: {problem}", fg=typer.colors.YELLOW, err=True)
 
 
 def write_scores(rows: list[dict], as_json: bool, as_csv: bool) -> None:

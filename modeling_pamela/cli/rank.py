@@ -31,8 +31,9 @@ def rank(
 
     from ..taste.profile import TasteProfile
     from .checkpoint import load_checkpoint, load_processor
-    from .pictures import encode_pictures, write_scores
+    from .pictures import check_page, encode_pictures, write_scores
 
+    check_page(html)
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other.")
     person = TasteProfile.from_pretrained(profile)

@@ -113,11 +113,11 @@ def steer(
     from ..steering.guards import Guards
     from ..steering.search import SearchSettings, search
     from .checkpoint import load_checkpoint, load_processor, locate_checkpoint
+    from .pictures import check_page
 
     for prompt in prompts:
         check_prompt(prompt)
-    if html is not None and html.is_dir():
-        raise typer.BadParameter(f"--html {html} is a folder; expected a file to write.")
+    check_page(html)
     logging.disable_progress_bar()
     scorer = load_checkpoint(model, device)
     reward = PersonalReward(scorer, load_processor(model), saved_people(locate_checkpoint(model), scorer))

@@ -140,13 +140,13 @@ def open_database(path: Path, tables: str) -> sqlite3.Connection:
     Raises:
         DataError: It cannot be opened or made, or is something else.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Two processes that write at the same time wait for each other.
         database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         database.execute("PRAGMA journal_mode = WAL")
         database.executescript(tables)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise DataError(
             f"{path} cannot be used ({error}). Move it away, or name another folder to write to."
         ) from error

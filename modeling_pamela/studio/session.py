@@ -175,7 +175,9 @@ class RatingSession:
         """All pictures that can be used, best first for the person; `image_id` is the path below the folder."""
         files = list(self.library.encoded.items())
         if not files:
-            raise DataError(f"None of the {len(self.library.files)} pictures can be read.")
+            problems = self.set_aside()
+            first = f" The first: {problems[0]}." if problems else ""
+            raise DataError(f"None of the {len(self.library.files)} pictures can be read.{first}")
         embeds = self.library.embeddings([picture for _, picture in files])
         names = [self.library.name(file) for file, _ in files]
         return self.profile().rank(self.model, image_ids=names, image_embeds=embeds)

@@ -57,5 +57,7 @@ def test_what_is_not_whole_is_refused(copy, tmp_path):
     (copy / "modeling_pamela.py").unlink()
     with pytest.raises(PushError, match="does not carry the code"):
         plan_model_push(copy, "somebody/pamela")
+    with pytest.raises(PushError, match="Write a copy first: pamela checkpoint pamela-small DIR"):
+        plan_model_push("pamela-small", "ann/pamela")
     with pytest.raises(PushError, match=r"lacks README.md, config.json"):
         plan_model_push(tmp_path, "somebody/pamela")

@@ -55,7 +55,30 @@ def test_a_saved_profile(folder, tmp_path):
 
 def test_pictures_or_ratings_alone(folder, tmp_path):
     ratings = ["--ratings", tmp_path / "ratings.csv"]
-    for arguments in (["--pictures", folder], ratings, [*ratings, "--profile", tmp_path, "--pictures", folder]):
+    for arguments, message in (
+        (["--pictures", folder], "either --profile"),
+        (ratings, "either --profile"),
+        ([*ratings, "--profile", tmp_path, "--pictures", folder], "exclude each other"),
+    ):
         run = pamela_demo(*arguments, "--html", tmp_path / "page.html")
         assert isinstance(run.exception, DataError)
-        assert "either --profile" in str(run.exception)
+        assert message in str(run.exception)
+
+
+def test_what_is_wrong_is_told_before_pictures_are_encoded(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("modeling_pamela.cli.pictures.encode_pictures", None)
+    own = ["--pictures", folder, "--ratings", tmp_path / "ratings.csv"]
+    assert "cannot be read (No such file" in str(pamela_demo(*own, "--html", tmp_path / "page.html").exception)
+    assert pamela_demo("--html", folder).exit_code == 2
+    (tmp_path / "ratings.csv").write_text("file,rating\n0.webp,7\n")
+    assert "not from 1 to 5" in str(pamela_demo(*own, "--html", tmp_path / "page.html").exception)
+    own[1] = tmp_path / "nothing"
+    assert "There is no folder" in str(pamela_demo(*own, "--html", tmp_path / "page.html").exception)
+
+
+def test_a_long_list_of_problems_is_cut(folder, tmp_path):
+    rows = "".join(f"gone{number}.webp,3\n" for number in range(9))
+    (tmp_path / "ratings.csv").write_text(f"file,rating\n0.webp,4\n{rows}")
+    run = pamela_demo("--pictures", folder, "--ratings", tmp_path / "ratings.csv", "--html", tmp_path / "page.html")
+    assert run.output.count("Set aside: ") == 6
+    assert "4 more of this kind" in run.output

@@ -185,7 +185,7 @@ def test_other_errors(folder, model, table, profile, tmp_path):
     with pytest.raises(DataError, match="cannot be decoded"):
         pamela("profile", "compare", folder / "0.png", folder / "5.png", "--model", model, "--profile", profile)
     (tmp_path / "ratings.csv").unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DataError, match="cannot be read"):
         pamela(*fit, "--scale", 1, 7)
     other = make_model(tmp_path / "other", 1)
     for command in (

@@ -202,7 +202,7 @@ def test_only_broken_pictures(start, tmp_path):
     session = start(folder=tmp_path / "bad")
     assert session.next() is None
     assert session.set_aside() == ["a.jpg: not a picture in a known format"]
-    with pytest.raises(DataError, match="None of the 1 pictures"):
+    with pytest.raises(DataError, match=r"None of the 1 pictures can be read. The first: "):
         session.ranking()
 
 
