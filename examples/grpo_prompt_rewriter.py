@@ -135,7 +135,7 @@ def draw(log: list[dict[str, float]], title: str, path: Path) -> None:
         figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0], curves.items(), strict=True
     ):
         values = np.array([entry[name] for entry in log])
-        width = min(10, len(values))
+        width = min(12, len(values))
         axes.plot(range(1, len(values) + 1), values, ".", color="grey", markersize=4)
         axes.plot(range(width, len(values) + 1), np.convolve(values, np.ones(width) / width, "valid"), color="black")
         axes.set_ylabel(label, fontsize=8)
