@@ -7,14 +7,15 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from ..data.prompts import prompt_key
 from ..rewards.base import Person, Reward, RewardScores
 from ..rewards.content import ContentMeasure, kept_content
 from ..rewards.pictures import to_pictures
-from .base import Candidate, Renderer, SteeringError
+from .base import NO_PICTURE, Candidate, Renderer, SteeringError
 from .guards import Guards, colour_statistics
 
 
-__all__ = ["Judge", "proposer_seed", "render"]
+__all__ = ["Judge", "proposer_seed", "refuse_repeats", "refused_unseen", "render"]
 
 
 def proposer_seed(*numbers: int) -> int:
@@ -44,6 +45,25 @@ def render(renderer: Renderer, candidates: Sequence[Candidate], batch_size: int)
             if picture is not None
         }
     return images
+
+
+def refused_unseen(candidate: Candidate) -> bool:
+    """Whether it was refused before it was rendered."""
+    return candidate.refused not in (None, NO_PICTURE) and candidate.score is None
+
+
+def refuse_repeats(candidates: Sequence[Candidate], before: Sequence[Candidate]) -> list[Candidate]:
+    """New candidates; those refused whose prompt was rendered before, or is that of an earlier one of them."""
+    known = {prompt_key(one.prompt): one.index for one in before if not refused_unseen(one)}
+    checked = []
+    for one in candidates:
+        key = prompt_key(one.prompt)
+        if key in known:
+            one = replace(one, refused=f"duplicate: the same as candidate {known[key]}")
+        elif one.refused is None:
+            known[key] = one.index
+        checked.append(one)
+    return checked
 
 
 @dataclass(frozen=True)
