@@ -149,8 +149,13 @@ class Judge:
         Args:
             first ([`Candidate`], *optional*): The person's own prompt; not given where it is what is judged.
             mean, std, population (`np.ndarray` of shape `(N,)`, *optional*): Scores for the person, and for the population.
+
+        Raises:
+            SteeringError: The population's score is guarded, and the reward's range has no width, or no end.
         """
         low, high = self.reward.score_range
+        if population is not None:
+            self.guards.check_width(high - low)
         judged = []
         for row, one in enumerate(candidates):
             one = replace(

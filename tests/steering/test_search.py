@@ -272,6 +272,15 @@ def test_what_the_population_dislikes_much_more_cannot_win():
     assert all(candidate.population < base and candidate.refused.startswith("population: ") for candidate in refused)
 
 
+def test_the_population_is_not_guarded_by_a_range_without_end():
+    reward = ColourReward()
+    reward.score_range = (-math.inf, math.inf)
+    with pytest.raises(SteeringError, match="max_population_loss=None"):
+        run(reward=reward, guards=Guards())
+    assert run(reward=reward, guards=Guards(), person=None)[0].history
+    assert run(reward=reward, guards=Guards(max_population_loss=None))[0].history == run()[0].history
+
+
 def test_a_picture_that_shows_less_of_the_prompt_cannot_win():
     class Bright(WordContent):
         def alignment(self, images, prompt):
