@@ -1,7 +1,6 @@
 """Rendering with tiny random pipelines of the real classes."""
 
 import inspect
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +10,7 @@ import torch
 pytest.importorskip("diffusers")
 
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
-from PIL import Image
-from tiny_pipelines import FAST, PIPELINES, flux2, stable_diffusion
+from tiny_pipelines import FAST, PIPELINES, flux2, lumina2, stable_diffusion
 
 from modeling_pamela.steering.base import SteeringError
 from modeling_pamela.steering.diffusers_renderer import PAPER_SETTINGS, DiffusersRenderer, paper_settings
@@ -71,30 +69,13 @@ def test_a_text_argument_holds_for_every_prompt(pipeline):
         assert (pixels(with_text) != pixels(without)).any()
 
 
-def test_only_prompts_are_repeated_for_each_picture():
-    heard = {}
-
-    class Lumina2:
-        """As that pipeline takes its arguments: the system's prompt is one text, before every prompt."""
-
-        config = {}  # noqa: RUF012
-
-        def __call__(
-            self,
-            prompt=None,
-            generator=None,
-            system_prompt=None,
-            negative_prompt=None,
-            prompt_2=None,
-            output_type=None,
-        ):
-            heard.update(system_prompt=system_prompt, negative_prompt=negative_prompt, prompt_2=prompt_2)
-            images = [Image.new("RGB", (8, 8), "red") for text in prompt if system_prompt + " <Prompt Start> " + text]
-            return SimpleNamespace(images=images)
-
-    renderer = DiffusersRenderer(Lumina2(), system_prompt="You draw.", negative_prompt="a boat", prompt_2="oil")
-    assert len(renderer.render(["a lake", "a forest"], [0, 0])) == 2
-    assert heard == {"system_prompt": "You draw.", "negative_prompt": ["a boat"] * 2, "prompt_2": ["oil"] * 2}
+def test_a_system_prompt_is_one_for_all():
+    settings = {"num_inference_steps": 1, "height": 32, "width": 32, "max_sequence_length": 64}
+    renderer = DiffusersRenderer(lumina2(), system_prompt="You draw boats.", negative_prompt="a boat", **settings)
+    plain = DiffusersRenderer(lumina2(), negative_prompt="a boat", **settings)
+    prompts, seeds = ["a lake", "a forest"], [0, 1]
+    for with_text, without in zip(renderer.render(prompts, seeds), plain.render(prompts, seeds), strict=True):
+        assert (pixels(with_text) != pixels(without)).any()
 
 
 def test_batches_shrink_to_the_memory_for_good(pipeline, calls):
