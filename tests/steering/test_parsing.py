@@ -73,7 +73,8 @@ WANTED = ["A lighthouse at dusk, warm light", "A lighthouse in thick fog, black 
         "1. <b>{}</b>\n2. <b>{}</b>",
         "<ol><li>{}</li><li>{}</li></ol>",
         "<answer>\n1. {}\n2. {}\n</answer>",
-        "| # | Prompt | Mood |\n|---|:---:|---|\n| 1 | {} | warm |\n| 2 | {} | calm |",
+        "| # | Prompt | Why |\n|---|:---:|---|\n| 1 | {} | calm |\n| 2 | {} | it is much like what was liked so far and goes further |",
+        "| {} | calm |\n| {} | warm |",
     ],
 )
 def test_a_list_in_any_clothes(reply):
