@@ -6,9 +6,11 @@ A small language model as proposer, without a network: SmolLM2-135M-Instruct aga
 **A simulation.** Painted scenes stand in for the pictures of a generator, and the people are simulated; each rates 25 scenes, from which their taste is
 learned by a model that `pamela demo` trains (kept in the work folder). Two things are measured. First the proposals alone: the share of those asked
 for, in one ask, that are a new prompt after parsing, and of these that keep the content (the search's own guard), when the model is asked by
-examples and when it is asked for a list. Then the search: every person and prompt, with each proposer, the same number of rounds, of candidates a
-round and so, but for duplicates, of renders. True utilities, in points of the rating scale from 1 to 5, are never seen by the search; intervals
-redraw people. Searches stay in the work folder and are not done again.
+examples and when it is asked for a list. Then the search: every person and prompt, with each proposer, the same number of renders, the first picture
+and as many as the candidates of all rounds. Duplicates and prompts that lose the content are not rendered, so a search goes on for up to twice the
+rounds until the renders are made, gain or no gain; the table says how many were made, since a proposer may still fall short of them. True utilities,
+in points of the rating scale from 1 to 5, are never seen by the search; intervals redraw people. Searches stay in the work folder and are not done
+again.
 """
 
 import argparse
@@ -67,12 +69,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the people; the model is trained on others")
     parser.add_argument("--people", type=int, default=5)
     parser.add_argument("--candidates", type=int, default=8, help="prompts a round")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="whose candidates are the renders of a search")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     logging.disable_progress_bar()
 
-    if not (arguments.work / "model").is_dir():
+    # A folder without weights is of a training that was stopped.
+    if not (arguments.work / "model" / "model.safetensors").is_file():
         train_on_scenes(arguments.work, seed=0)
     model = PamelaForPersonalizedScoring.from_pretrained(arguments.work / "model").eval()
     processor = PamelaProcessor.from_pretrained(arguments.work / "model")
@@ -84,8 +87,9 @@ def main() -> None:
     proposers = {"SmolLM2": small, "modifiers": ModifierProposer()}
     settings = SearchSettings(
         num_candidates=arguments.candidates,
-        max_rounds=arguments.rounds,
-        patience=arguments.rounds,
+        max_rounds=2 * arguments.rounds,
+        patience=2 * arguments.rounds,
+        max_renders=1 + arguments.candidates * arguments.rounds,
         seed=arguments.seed,
     )
     rows = []
@@ -102,7 +106,7 @@ def main() -> None:
                     settings=settings,
                     content=content,
                     folder=arguments.work
-                    / f"steering_llm-{arguments.candidates}x{arguments.rounds}"
+                    / f"steering_llm-{arguments.candidates}x{arguments.rounds}-seed{arguments.seed}"
                     / f"{name} {rater.user_id} {PROMPTS.index(prompt)}",
                 )
                 tried = [one for one in result.history if one.round]
@@ -116,6 +120,7 @@ def main() -> None:
                         "utility": rater.utility(renderer.scene(result.prompt, settings.render_seed)),
                         "score gain": result.score - result.history[0].score,
                         "renders": sum(one.score is not None for one in result.history),
+                        "rounds": result.history[-1].round,
                         "proposed": len(tried),
                         "refused for content": sum((one.refused or "").startswith("content") for one in tried),
                         "seconds": result.seconds,
@@ -154,14 +159,14 @@ def main() -> None:
         "|---|---|---|---|",
         *(f"| {form} | {s['new']:.2f} | {s['usable']:.2f} | {s['seconds each']:.1f} |" for form, s in shares.items()),
         "",
-        f"Searches of {arguments.rounds} rounds of {arguments.candidates} candidates for {len(raters)} simulated people and {len(PROMPTS)} prompts. True utility in points of "
+        f"Searches of {settings.max_renders} renders at most, {arguments.candidates} candidates a round and at most {settings.max_rounds} rounds, for {len(raters)} simulated people and {len(PROMPTS)} prompts. True utility in points of "
         "the scale from 1 to 5, against the picture of the prompt asked for; 95 % intervals redraw people.",
         "",
-        "| proposer | gain of true utility | gain of predicted score | renders a search | refused for content |",
-        "|---|---|---|---|---|",
+        "| proposer | gain of true utility | gain of predicted score | renders a search | fewest renders | rounds a search | refused for content |",
+        "|---|---|---|---|---|---|---|",
         *(
             f"| {name} | {interval(bootstrap_mean(of(name, 'utility') - of(name, 'initial')))} | {interval(bootstrap_mean(of(name, 'score gain')))} | "
-            f"{of(name, 'renders').mean():.1f} | {of(name, 'refused for content').sum() / of(name, 'proposed').sum():.2f} |"
+            f"{of(name, 'renders').mean():.1f} | {min(row['renders'] for row in rows if row['proposer'] == name)} | {of(name, 'rounds').mean():.1f} | {of(name, 'refused for content').sum() / of(name, 'proposed').sum():.2f} |"
             for name in proposers
         ),
         "",

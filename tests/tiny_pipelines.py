@@ -16,6 +16,8 @@ from diffusers import (
     Flux2Transformer2DModel,
     FluxPipeline,
     FluxTransformer2DModel,
+    Lumina2Pipeline,
+    Lumina2Transformer2DModel,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -28,6 +30,8 @@ from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    Gemma2Config,
+    Gemma2Model,
     Mistral3Config,
     Mistral3ForConditionalGeneration,
     PreTrainedTokenizerFast,
@@ -221,6 +225,33 @@ def flux2_klein() -> Flux2KleinPipeline:
     torch.manual_seed(4)
     config = Qwen3Config(**{**_DECODER, "num_hidden_layers": 27, "head_dim": 8})
     return Flux2KleinPipeline(text_encoder=Qwen3ForCausalLM(config), **_flux2_parts(False, 3 * 16))
+
+
+@_ready
+def lumina2() -> Lumina2Pipeline:
+    torch.manual_seed(2)
+    transformer = Lumina2Transformer2DModel(
+        sample_size=4,
+        in_channels=4,
+        hidden_size=24,
+        num_layers=1,
+        num_refiner_layers=1,
+        num_attention_heads=3,
+        num_kv_heads=1,
+        multiple_of=2,
+        axes_dim_rope=(4, 2, 2),
+        axes_lens=(128, 128, 128),
+        cap_feat_dim=16,
+    )
+    torch.manual_seed(4)
+    return Lumina2Pipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=_vae(shift_factor=0.1, scaling_factor=0.4),
+        # The pipeline takes the last hidden state but one.
+        text_encoder=Gemma2Model(Gemma2Config(**{**_DECODER, "num_hidden_layers": 2, "head_dim": 8})),
+        tokenizer=_tokenizer(),
+    )
 
 
 PIPELINES = {

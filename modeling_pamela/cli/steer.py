@@ -17,7 +17,7 @@ from .checkpoint import DEFAULT_MODEL, Device, PrecisionName
 if TYPE_CHECKING:
     from ..rewards.base import Person
     from ..rewards.personal import PersonalReward
-    from ..steering.base import Proposer, Renderer
+    from ..steering.base import Candidate, Proposer, Renderer
     from ..steering.contact_sheet import SteeredRun
     from ..steering.search import SearchProgress
 
@@ -72,6 +72,15 @@ def steer(
     candidates: Annotated[int, typer.Option(min=1, help="Variants a round.")] = 20,
     rounds: Annotated[int, typer.Option(min=0, help="Rounds, at most.")] = 5,
     patience: Annotated[int, typer.Option(min=1, help="Stop after so many rounds without gain.")] = 2,
+    keep: Annotated[
+        int, typer.Option(min=1, help="How many of the best are told of, and always shown to the proposer.")
+    ] = 1,
+    history_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Show the proposer so many candidates, the best and then the latest. By default all."
+        ),
+    ] = None,
     max_renders: Annotated[int | None, typer.Option(min=1, help="Stop a search after so many pictures.")] = None,
     max_seconds: Annotated[float | None, typer.Option(min=0, help="Stop a search after so long.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the proposals.")] = 0,
@@ -124,10 +133,12 @@ def steer(
     people = _people(reward, profile or [], user or [], demographics)
     settings = SearchSettings(
         num_candidates=candidates,
+        keep=keep,
         max_rounds=rounds,
         patience=patience,
         render_seed=render_seed,
         seed=seed,
+        history_size=history_size,
         max_renders=max_renders,
         max_seconds=max_seconds,
         batch_size=batch_size,
@@ -314,7 +325,10 @@ _STOPPED = {
 
 def _write_result(run: "SteeredRun", run_dir: Path | None, pipeline: str, as_json: bool) -> None:
     best = run.best
-    picture = None if run_dir is None else str(run.folder / str(best.picture))
+
+    def picture(candidate: "Candidate") -> str | None:
+        return None if run_dir is None else str(run.folder / str(candidate.picture))
+
     typer.echo(f"  ended: {_STOPPED[run.result.stopped]}", err=True)
     if as_json:
         row = {
@@ -324,7 +338,11 @@ def _write_result(run: "SteeredRun", run_dir: Path | None, pipeline: str, as_jso
             "score": best.score,
             "std": best.std,
             "asked_score": run.first.score,
-            "picture": picture,
+            "picture": picture(best),
+            "others": [
+                {"prompt": one.prompt, "score": one.score, "std": one.std, "picture": picture(one)}
+                for one in run.result.kept[1:]
+            ],
             "pictures": sum(candidate.score is not None for candidate in run.result.history),
             "refused": sum(candidate.refused is not None for candidate in run.result.history),
             "stopped": run.result.stopped,
@@ -332,10 +350,12 @@ def _write_result(run: "SteeredRun", run_dir: Path | None, pipeline: str, as_jso
         }
         typer.echo(json.dumps(row, ensure_ascii=False))
         return
-    spread = "" if best.std is None else f" ± {best.std:.3f}"
-    typer.echo(f"{run.person}: {best.score:.3f}{spread} ({run.gain:+.3f})  {best.prompt}")
-    if picture is not None:
-        typer.echo(f"  {picture}")
+    for one in run.result.kept:
+        spread = "" if one.std is None else f" ± {one.std:.3f}"
+        gain = (one.score or 0.0) - (run.first.score or 0.0)
+        typer.echo(f"{run.person}: {one.score:.3f}{spread} ({gain:+.3f})  {one.prompt}")
+        if run_dir is not None:
+            typer.echo(f"  {picture(one)}")
 
 
 def _folder_name(text: str) -> str:

@@ -2,15 +2,18 @@
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from ..data.prompts import prompt_key
 from .base import Candidate, SteeringError
 from .instruction import Message, ask_again, list_messages
-from .parsing import parse_variants
+from .parsing import MAX_WORDS, parse_variants
 
 
 __all__ = ["ChatProposer"]
+
+_TOKENS_PER_VARIANT = 60
 
 
 class ChatProposer(ABC):
@@ -29,27 +32,55 @@ class ChatProposer(ABC):
         self.max_asks = max_asks
 
     @abstractmethod
-    def reply(self, messages: Sequence[Message], num: int, seed: int) -> str:
-        """The model's next turn of a chat in which it was asked for `num` variants; the same for the same seed."""
+    def reply(self, messages: Sequence[Message], max_new_tokens: int, seed: int) -> str:
+        """The model's next turn of a chat, cut off after `max_new_tokens`; the same for the same seed."""
+
+    def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
+        """Whether the model can read a chat and answer it. A server is left to say so."""
+        return True
+
+    def fitting(self, ask: Callable[[int], list[Message]], max_new_tokens: int) -> list[Message]:
+        """What `ask` gives for `num_shown` prompts of the history, or for as many of the best as fit."""
+        messages = ask(self.num_shown)
+        for num_shown in range(self.num_shown - 1, -1, -1):
+            if self.fits(messages, max_new_tokens):
+                break
+            messages = ask(num_shown)
+        return messages
 
     def propose(self, prompt: str, history: Sequence[Candidate], num: int, seed: int) -> list[str]:
         """See [`~modeling_pamela.steering.base.Proposer`]."""
-        messages = list_messages(prompt, history, num, self.instruction, self.num_shown)
+        asked = self.fitting(
+            partial(list_messages, prompt, history, num, self.instruction), tokens_of_reply(prompt, num)
+        )
+        messages = asked
         fresh = FreshVariants(prompt, history)
         text = ""
         for seed_of_ask in seeds_of_asks(seed, self.max_asks):
             missing = num - len(fresh.variants)
             if missing <= 0:
                 break
-            text = self.reply(messages, missing, seed_of_ask)
-            fresh.add(text)
-            messages = ask_again(messages, text, num - len(fresh.variants))
+            text = self.reply(messages, tokens_of_reply(prompt, missing), seed_of_ask)
+            # A variant of a long prompt is about as long.
+            fresh.add(parse_variants(text, max(MAX_WORDS, 2 * len(prompt.split()))))
+            missing = num - len(fresh.variants)
+            messages = ask_again(messages, text, missing)
+            if not self.fits(messages, tokens_of_reply(prompt, missing)):
+                messages = asked
         return fresh.take(num, text)
 
 
 def seeds_of_asks(seed: int, num: int) -> list[int]:
     """Of a round's asks: all different, and others in another round. 31 bits, which every server takes."""
     return random.Random(seed).sample(range(2**31), num)
+
+
+def tokens_of_reply(prompt: str, num: int) -> int:
+    """
+    Tokens that suffice for `num` variants of a prompt and a remark: for a long prompt twice its own, at four bytes each as English
+    has them (other languages have fewer).
+    """
+    return max(_TOKENS_PER_VARIANT, len(prompt.encode()) // 2) * (num + 1)
 
 
 class FreshVariants:
@@ -65,9 +96,9 @@ class FreshVariants:
         self._taken = {prompt_key(prompt), *(prompt_key(one.prompt) for one in history)}
         self.variants: list[str] = []
 
-    def add(self, reply: str, most: int | None = None) -> None:
-        """Take what is new of the first `most` variants in a reply."""
-        for variant in parse_variants(reply)[:most]:
+    def add(self, variants: Iterable[str]) -> None:
+        """Take those that are new."""
+        for variant in variants:
             if (key := prompt_key(variant)) not in self._taken:
                 self._taken.add(key)
                 self.variants.append(variant)

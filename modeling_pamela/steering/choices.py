@@ -13,7 +13,7 @@ from ..taste.profile import TasteProfile
 from .base import NO_PICTURE, Candidate, Proposer, Renderer, SteeringError, held_back
 from .defaults import check_prompt, content_for, guards_for
 from .guards import Guards
-from .judge import Judge, proposer_seed, render
+from .judge import Judge, proposer_seed, refuse_repeats, render
 from .search import SearchSettings
 
 
@@ -118,7 +118,7 @@ def search_with_choices(
             for index, text in enumerate(texts, start=len(history))
         ]
         if number:
-            new = judge.read(new)
+            new = refuse_repeats(judge.read(new), history)
         asked = [one for one in new if one.refused is None]
         made = render(renderer, asked, settings.batch_size)
         if not number and not made:

@@ -1,7 +1,6 @@
 """Whether searches for one person end alike, and otherwise than searches for others (PAMELA, arXiv 2604.07427, section 6.2)."""
 
 import itertools
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -294,12 +293,12 @@ def read_runs(folders: Sequence[str | Path]) -> list[FinishedRun]:
     runs: list[FinishedRun] = []
     first: dict[str, object] = {}
     for file in files:
+        history = History.read(file.parent)
         try:
-            header = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
-            history = History(header, file.parent)
+            header = history.header
             settings = dict(header["settings"])
             seed, prompt, person = settings.pop("seed"), header["prompt"], header["person"]
-        except (ValueError, IndexError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise SteeringError(f"{file} is not the history of a search ({error}).") from error
         if history.stopped is None:
             raise SteeringError(f"The search in {file.parent} has not ended. Resume it first, or leave it out.")

@@ -140,7 +140,7 @@ def search_together(
         active = [person for person in people if number - crowd.kept(person)[0].round <= settings.patience]
         left = settings.num_candidates
         if settings.max_renders is not None:
-            left = min(left, settings.max_renders - len(crowd.images))
+            left = min(left, settings.max_renders - crowd.renders)
         if not active or left <= 0:
             stopped = "renders" if active else "patience"
             break
@@ -183,6 +183,7 @@ class _Crowd:
     ) -> None:
         self.judge, self.renderer, self.people, self.settings = judge, renderer, people, settings
         self.images: dict[int, Image.Image] = {}
+        self.renders = 0  # also those that the renderer held back
         self.histories: dict[str, list[Candidate]] = {person: [] for person in people}
         self._tried: set[str] = set()
 
@@ -204,6 +205,7 @@ class _Crowd:
             candidates = self.judge.read(candidates)
         asked = [one for one in candidates if one.refused is None]
         images = render(self.renderer, asked, settings.batch_size)
+        self.renders += len(asked)
         if not number and not images:
             raise held_back(self.judge.prompt, settings.render_seed)
         self.images |= images

@@ -1,6 +1,7 @@
 """Any text-to-image pipeline of diffusers as a renderer."""
 
 import inspect
+import re
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ __all__ = ["PAPER_SETTINGS", "DiffusersRenderer", "paper_settings"]
 PAPER_SETTINGS = {"num_inference_steps": 50, "guidance_scale": 4.0, "height": 512, "width": 512}
 # What the renderer itself says in every call.
 _OWN = {"prompt", "generator", "num_images_per_prompt", "output_type", "return_dict"}
+# A text for each picture. Others, such as Lumina2's system_prompt, are for all.
+_PROMPT = re.compile(r"(negative_)?prompt(_\d+)?")
 # Of RuntimeErrors, with which torch reports a full memory on devices that have no error class for it.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -113,11 +116,11 @@ class DiffusersRenderer:
 
     def _call(self, prompts: list[str], seeds: Sequence[int]) -> list[Image.Image | None] | None:
         """Pictures of one batch; `None` where the memory does not suffice. It returns so that what the failed call held is freed."""
-        # A text beside the prompt, such as a negative prompt, is the same for all; few pipelines repeat it themselves.
+        # A prompt beside the prompt, such as a negative one, is the same for all; few pipelines repeat it themselves.
         texts = {
             name: [value] * len(prompts)
             for name, value in self.call_kwargs.items()
-            if "prompt" in name and isinstance(value, str)
+            if _PROMPT.fullmatch(name) and isinstance(value, str)
         }
         try:
             output = self.pipeline(

@@ -5,6 +5,7 @@ A reward is a model of a taste, and a search is good at finding where a model is
 words please while the picture does not show them, pictures unlike any that were rated. Each guard can be switched off by itself.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -32,11 +33,11 @@ class Guards:
         beta (`float`): The search goes by `score - beta * std`, so that it does not chase what the reward is unsure of; 0 goes by the score. The
             default found the best pictures for simulated people (`benchmarks/steering_known_taste.py --tune`); 2 to 5 are about as good.
         max_population_loss (`float`, *optional*): By how much the population's score may fall below the first picture's, as a share of
-            the reward's range. Only where the reward is for a person.
+            the reward's range, which must be finite. Only where the reward is for a person.
         scored_prompt (`"own"`, `"base"` or `"none"`): Which prompt the reward is told of: the candidate's own, the person's, or none.
 
     Raises:
-        SteeringError: `beta` is negative, or there is no such `scored_prompt`.
+        SteeringError: `beta` or a loss is negative, a number is none, or there is no such `scored_prompt`.
     """
 
     min_content: float | None = MIN_CONTENT
@@ -48,8 +49,12 @@ class Guards:
     def __post_init__(self) -> None:
         if self.scored_prompt not in ("own", "base", "none"):
             raise SteeringError(f'scored_prompt is {self.scored_prompt!r}; expected "own", "base" or "none".')
-        if not self.beta >= 0:
-            raise SteeringError(f"beta is {self.beta}; expected at least 0.")
+        for name in ("beta", "max_alignment_loss", "max_population_loss"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise SteeringError(f"{name} is {value}; expected at least 0.")
+        if self.min_content is not None and math.isnan(self.min_content):
+            raise SteeringError("min_content is nan; expected a similarity, or None.")
 
     @classmethod
     def off(cls, scored_prompt: Literal["own", "base", "none"] = "own") -> "Guards":
@@ -73,6 +78,17 @@ class Guards:
         if self.min_content is not None and content < self.min_content:
             return f"content: similarity to the prompt asked for {content:.2f}, at least {self.min_content:g} demanded"
         return None
+
+    def check_width(self, width: float) -> None:
+        """
+        Raises:
+            SteeringError: A share of the reward's range is asked for, and it has none, or no end.
+        """
+        if self.max_population_loss is not None and not 0 < width < math.inf:
+            raise SteeringError(
+                f"The reward's score_range has the width {width}, of which no share can be told. Pass guards with max_population_loss=None, "
+                "or give the reward the range that its scores have."
+            )
 
     def refuse_picture(
         self, base: Candidate, population: float | None, alignment: float | None, width: float

@@ -54,6 +54,25 @@ class History:
         if self.folder is not None:
             self._open(self.folder)
 
+    @classmethod
+    def read(cls, folder: str | Path) -> "History":
+        """
+        The history of a run as it is on the disk, where it may be read only or still be written. It is not to be written to.
+
+        Raises:
+            SteeringError: The folder holds no run.
+        """
+        path = Path(folder) / HISTORY_FILE
+        lines, _ = _whole_lines(path)
+        try:
+            history = cls(lines[0])
+            for line in lines[1:]:
+                history._apply(line)
+        except (IndexError, KeyError, TypeError, AttributeError) as error:
+            raise SteeringError(f"{path} is not the history of a search ({error}).") from error
+        history.folder = Path(folder)
+        return history
+
     @property
     def candidates(self) -> list[Candidate]:
         return [self._candidates[index] for index in sorted(self._candidates)]
@@ -100,7 +119,11 @@ class History:
 
     def _open(self, folder: Path) -> None:
         path = folder / HISTORY_FILE
-        lines = self._whole_lines(path)
+        lines, length = _whole_lines(path)
+        if path.is_file() and length < path.stat().st_size:
+            with open(path, "r+b") as file:
+                file.truncate(length)
+                os.fsync(file.fileno())
         if not lines:
             strange = [entry.name for entry in folder.iterdir() if entry != path] if folder.is_dir() else []
             if strange or (folder.exists() and not folder.is_dir()):
@@ -123,24 +146,6 @@ class History:
         for line in lines[1:]:
             self._apply(line)
 
-    @staticmethod
-    def _whole_lines(path: Path) -> list[Any]:
-        """The lines of the file; one that was cut off is taken out of it."""
-        if not path.is_file():
-            return []
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            with open(path, "r+b") as file:
-                file.truncate(len(whole))
-                os.fsync(file.fileno())
-        try:
-            return [json.loads(line) for line in whole.splitlines()]
-        except ValueError as error:
-            raise SteeringError(
-                f"{path} is not the history of a search, or was changed ({error}). Choose another folder."
-            ) from error
-
     def _write(self, line: Mapping[str, Any]) -> None:
         if self.folder is not None:
             with open(self.folder / HISTORY_FILE, "ab") as file:
@@ -154,6 +159,20 @@ class History:
             self._candidates[fields["index"]] = Candidate(**fields)
         self.seconds = line.get("seconds", self.seconds)
         self.stopped = line.get("stopped")
+
+
+def _whole_lines(path: Path) -> tuple[list[Any], int]:
+    """The lines of a file but for one that was cut off, and how many bytes they take; nothing where there is no file."""
+    if not path.is_file():
+        return [], 0
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    try:
+        return [json.loads(line) for line in whole.splitlines()], len(whole)
+    except ValueError as error:
+        raise SteeringError(
+            f"{path} is not the history of a search, or was changed ({error}). Choose another folder."
+        ) from error
 
 
 def _short(value: Any) -> str:

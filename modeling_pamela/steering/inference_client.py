@@ -17,7 +17,6 @@ __all__ = ["InferenceClientProposer"]
 
 # Of these, and of no answer at all, another attempt may find the server in a better state.
 _PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
-_TOKENS_PER_VARIANT = 60
 # Without any, huggingface_hub would take the token of the Hub.
 _NO_KEY = "none"
 
@@ -81,7 +80,7 @@ class InferenceClientProposer(ChatProposer):
             f"instruction={self.instruction!r}, num_shown={self.num_shown}, max_asks={self.max_asks})"
         )
 
-    def reply(self, messages: Sequence[Message], num: int, seed: int) -> str:
+    def reply(self, messages: Sequence[Message], max_new_tokens: int, seed: int) -> str:
         """
         See [`~modeling_pamela.steering.chat.ChatProposer`].
 
@@ -96,7 +95,7 @@ class InferenceClientProposer(ChatProposer):
                 answer = self.client.chat_completion(
                     list(messages),
                     model=self.model,
-                    max_tokens=_TOKENS_PER_VARIANT * (num + 1),
+                    max_tokens=max_new_tokens,
                     temperature=self.temperature,
                     seed=seed,
                 )

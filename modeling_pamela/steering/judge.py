@@ -7,14 +7,15 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from ..data.prompts import prompt_key
 from ..rewards.base import Person, Reward, RewardScores
 from ..rewards.content import ContentMeasure, kept_content
 from ..rewards.pictures import to_pictures
-from .base import Candidate, Renderer, SteeringError
+from .base import NO_PICTURE, Candidate, Renderer, SteeringError
 from .guards import Guards, colour_statistics
 
 
-__all__ = ["Judge", "proposer_seed", "render"]
+__all__ = ["Judge", "proposer_seed", "refuse_repeats", "refused_unseen", "render"]
 
 
 def proposer_seed(*numbers: int) -> int:
@@ -44,6 +45,25 @@ def render(renderer: Renderer, candidates: Sequence[Candidate], batch_size: int)
             if picture is not None
         }
     return images
+
+
+def refused_unseen(candidate: Candidate) -> bool:
+    """Whether it was refused before it was rendered."""
+    return candidate.refused not in (None, NO_PICTURE) and candidate.score is None
+
+
+def refuse_repeats(candidates: Sequence[Candidate], before: Sequence[Candidate]) -> list[Candidate]:
+    """New candidates; those refused whose prompt was rendered before, or is that of an earlier one of them."""
+    known = {prompt_key(one.prompt): one.index for one in before if not refused_unseen(one)}
+    checked = []
+    for one in candidates:
+        key = prompt_key(one.prompt)
+        if key in known:
+            one = replace(one, refused=f"duplicate: the same as candidate {known[key]}")
+        elif one.refused is None:
+            known[key] = one.index
+        checked.append(one)
+    return checked
 
 
 @dataclass(frozen=True)
@@ -129,8 +149,13 @@ class Judge:
         Args:
             first ([`Candidate`], *optional*): The person's own prompt; not given where it is what is judged.
             mean, std, population (`np.ndarray` of shape `(N,)`, *optional*): Scores for the person, and for the population.
+
+        Raises:
+            SteeringError: The population's score is guarded, and the reward's range has no width, or no end.
         """
         low, high = self.reward.score_range
+        if population is not None:
+            self.guards.check_width(high - low)
         judged = []
         for row, one in enumerate(candidates):
             one = replace(

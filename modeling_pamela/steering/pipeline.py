@@ -230,6 +230,7 @@ class PamelaSteeringPipeline(DiffusionPipeline):
         max_rounds: int = 5,
         patience: int = 2,
         keep: int = 1,
+        history_size: int | None = None,
         max_renders: int | None = None,
         max_seconds: float | None = None,
         max_batch_size: int = 4,
@@ -249,7 +250,8 @@ class PamelaSteeringPipeline(DiffusionPipeline):
                 (`pamela train --save-profiles`).
             demographics (`Mapping`, *optional*): Instead, all that is known of them, e.g. `{"age": 26}`. With none of the three the
                 search is for the population.
-            num_candidates, max_rounds, patience, keep, max_renders, max_seconds: See [`~modeling_pamela.steering.search.SearchSettings`].
+            num_candidates, max_rounds, patience, keep, history_size, max_renders, max_seconds: See
+                [`~modeling_pamela.steering.search.SearchSettings`].
             max_batch_size (`int`): Pictures a call of the inner pipeline, at most; fewer where the memory does not suffice.
             guards ([`~modeling_pamela.steering.guards.Guards`], *optional*): What a variant must not do; by default everything that the
                 scorer can measure is guarded.
@@ -295,6 +297,7 @@ class PamelaSteeringPipeline(DiffusionPipeline):
                     patience=patience,
                     render_seed=seed,
                     seed=seed,
+                    history_size=history_size,
                     max_renders=max_renders,
                     max_seconds=max_seconds,
                     batch_size=max_batch_size,

@@ -3,6 +3,7 @@ The search of PAMELA (arXiv 2604.07427, section 6): propose variants of a prompt
 """
 
 import re
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from .base import NO_PICTURE, Candidate, Proposer, Renderer, SteeringError, held
 from .defaults import check_prompt, of_people
 from .guards import Guards
 from .history import History
-from .judge import Judge, proposer_seed, render
+from .judge import Judge, proposer_seed, refuse_repeats, refused_unseen, render
 
 
 __all__ = ["SearchProgress", "SearchResult", "SearchSettings", "search"]
@@ -47,7 +48,7 @@ class SearchSettings:
         seed (`int`): Of the proposer.
         history_size (`int`, *optional*): The proposer is shown so many candidates: the kept ones, then the latest. By default all; `1` with
             `keep=1` is the paper's.
-        max_renders (`int`, *optional*): Stop after so many pictures, the first one included.
+        max_renders (`int`, *optional*): Stop after so many pictures, the first one and those that the renderer held back included.
         max_seconds (`float`, *optional*): Stop after so long, before the next batch; a resumed search goes on counting.
         batch_size (`int`): Pictures a call of the renderer.
 
@@ -84,7 +85,7 @@ class SearchProgress:
 
     Attributes:
         round, max_rounds (`int`): The round that has ended, 0 for the person's own prompt, and the last one there can be.
-        renders (`int`): Pictures so far.
+        renders (`int`): Pictures so far, those that the renderer held back included.
         best ([`~modeling_pamela.steering.base.Candidate`]): The best so far.
         seconds, seconds_left (`float`): Taken so far, and at most still to be taken, as the rounds so far went.
     """
@@ -242,6 +243,8 @@ class _Run:
         if not self._of_round(number):
             if number and self._seconds_are_up():
                 return "seconds"
+            if not self._renders_left():
+                return "renders"
             before = self.history.candidates
             prompts = [self.judge.prompt]
             if number:
@@ -259,24 +262,17 @@ class _Run:
                 return "proposals"
             self.history.begin_round(self._candidates(number, prompts[: settings.num_candidates], before))
         # Batches are those of the whole round whatever was done before, so that a resumed search computes the same.
-        asked = [candidate for candidate in self._of_round(number) if not _refused_unseen(candidate)]
+        asked = [candidate for candidate in self._of_round(number) if not refused_unseen(candidate)]
         for start in range(0, len(asked), settings.batch_size):
             batch = asked[start : start + settings.batch_size]
-            if settings.max_renders is not None:
-                batch = batch[
-                    : max(
-                        0,
-                        settings.max_renders - sum(candidate.index < batch[0].index for candidate in self._rendered()),
-                    )
-                ]
-                if not batch:
-                    return "renders"
-            if _was_judged(batch[0]):
-                continue
-            if number and self._seconds_are_up():
-                return "seconds"
-            self.history.add(self._judged(batch), time.monotonic() - self.started)
-            self.history.forget_pictures([candidate.index for candidate in self.kept()])
+            if not _was_judged(batch[0]):
+                if number and self._seconds_are_up():
+                    return "seconds"
+                if affordable := batch[: self._renders_left()]:
+                    self.history.add(self._judged(affordable), time.monotonic() - self.started)
+                    self.history.forget_pictures([candidate.index for candidate in self.kept()])
+            if not _was_judged(self.history.candidates[batch[-1].index]):
+                return "renders"
         return None
 
     def is_over(self, number: int) -> str | None:
@@ -303,7 +299,12 @@ class _Run:
         return [candidate for candidate in self.history.candidates if candidate.round == number]
 
     def _rendered(self) -> list[Candidate]:
-        return [candidate for candidate in self.history.candidates if candidate.score is not None]
+        """What the renderer was asked for, also where it gave no picture."""
+        return [one for one in self.history.candidates if _was_judged(one) and not refused_unseen(one)]
+
+    def _renders_left(self) -> int:
+        limit = self.settings.max_renders
+        return sys.maxsize if limit is None else max(0, limit - len(self._rendered()))
 
     def _seconds_are_up(self) -> bool:
         limit = self.settings.max_seconds
@@ -328,16 +329,7 @@ class _Run:
         ]
         if number:
             candidates = self.judge.read(candidates)
-        known = {
-            prompt_key(candidate.prompt): candidate.index for candidate in before if not _refused_unseen(candidate)
-        }
-        for place, candidate in enumerate(candidates):
-            key = prompt_key(candidate.prompt)
-            if key in known:
-                candidates[place] = replace(candidate, refused=f"duplicate: the same as candidate {known[key]}")
-            elif candidate.refused is None:
-                known[key] = candidate.index
-        return candidates
+        return refuse_repeats(candidates, before)
 
     def _judged(self, batch: Sequence[Candidate]) -> list[Candidate]:
         """Render what has no picture yet, score it, and look at it."""
@@ -364,11 +356,6 @@ class _Run:
             None if self.person is None else mean[1],
         )
         return [*judged, *unseen]
-
-
-def _refused_unseen(candidate: Candidate) -> bool:
-    """Whether it was refused before it was rendered."""
-    return candidate.refused not in (None, NO_PICTURE) and candidate.score is None
 
 
 def _was_judged(candidate: Candidate) -> bool:

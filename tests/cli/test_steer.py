@@ -153,6 +153,27 @@ def test_plain_output(home, arguments):
     assert re.fullmatch(r"ann: -?\d\.\d{3} ± \d\.\d{3} \(\+\d\.\d{3}\)  a castle.*\n", run.stdout)
 
 
+def test_several_are_told_of_and_the_proposer_is_shown_as_many_as_asked(home, arguments, tmp_path, monkeypatch):
+    shown, propose = [], ModifierProposer.propose
+
+    def spy(self, prompt, history, num, seed):
+        shown.append(len(history))
+        return propose(self, prompt, history, num, seed)
+
+    monkeypatch.setattr(ModifierProposer, "propose", spy)
+    options = ["--profile", home / "ann", "--keep", 2, "--history-size", 3, "--run-dir", tmp_path / "run"]
+    row = json.loads(pamela("a castle", *arguments, *options, "--json").stdout)
+    assert shown == [1, 3]
+    [other] = row["others"]
+    assert other["score"] <= row["score"]
+    assert (tmp_path / other["picture"]).is_file()
+    lines = pamela("a castle", *arguments, *options).stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines[::2]] == ["ann", "ann"]
+    assert lines[0].endswith(row["prompt"])
+    assert lines[2].endswith(other["prompt"])
+    assert [line.strip() for line in lines[1::2]] == [row["picture"], other["picture"]]
+
+
 def test_a_diffusers_pipeline(home, arguments, tmp_path):
     pytest.importorskip("diffusers")
     from tiny_pipelines import stable_diffusion

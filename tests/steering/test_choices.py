@@ -127,6 +127,26 @@ def test_what_is_held_back_is_written_down_and_the_end_is_told(begin, tiny_rewar
     np.testing.assert_allclose([one.score for one in pictured], scores.mean, atol=1e-6)
 
 
+def test_what_was_rendered_before_is_not_rendered_again(begin):
+    class Repeating:
+        def propose(self, prompt, history, num, seed):
+            return [f"{prompt}, warm", f"{prompt} -- WARM!", prompt.upper(), f"{prompt}, {len(history)}"]
+
+    renderer = LoggedRenderer()
+    result = choose(begin(max_rounds=2, proposer=Repeating(), renderer=renderer), lambda offer: None)
+    assert renderer.prompts == [PROMPT, f"{PROMPT}, warm", f"{PROMPT}, 1", f"{PROMPT}, 5"]
+    assert [one.refused for one in result.history] == [
+        None,
+        None,
+        "duplicate: the same as candidate 1",
+        "duplicate: the same as candidate 0",
+        None,
+        *["duplicate: the same as candidate 1"] * 2,
+        "duplicate: the same as candidate 0",
+        None,
+    ]
+
+
 def test_what_loses_the_content_is_not_offered(begin):
     offers = []
     result = choose(

@@ -163,6 +163,15 @@ def test_runs_are_read_as_they_ended(searches):
     assert run.picture.tobytes() == result.image.tobytes()
 
 
+def test_runs_are_read_and_not_repaired(searches, tmp_path):
+    shutil.copytree(searches, tmp_path / "runs")
+    history = tmp_path / "runs" / "red" / "0" / HISTORY_FILE
+    torn = history.read_bytes() + b'{"stopp'
+    history.write_bytes(torn)
+    assert len(read_runs([tmp_path / "runs"])) == 6
+    assert history.read_bytes() == torn
+
+
 def test_report(tiny_reward):
     ends = {"red": "a castle, warm light", "blue": "a castle, cool light, at night"}
     colours = {"red": (220, 30, 20), "blue": (20, 40, 220)}

@@ -137,6 +137,25 @@ def test_guards_and_the_budget_hold_for_all():
         assert all(one.score is None and one.prompt.startswith("something") for one in refused)
 
 
+def test_pictures_that_were_held_back_count_for_the_budget():
+    class Censored(LoggedRenderer):
+        def render(self, prompts, seeds):
+            made = super().render(prompts, seeds)
+            return [picture if prompt == PROMPT else None for prompt, picture in zip(prompts, made, strict=True)]
+
+    renderer = Censored()
+    results = search_together(
+        PROMPT,
+        reward=ColourReward(),
+        proposer=ModifierProposer(),
+        renderer=renderer,
+        people=PEOPLE,
+        settings=SearchSettings(num_candidates=6, max_rounds=9, patience=9, max_renders=9),
+    )
+    assert len(renderer.prompts) == 9
+    assert {result.stopped for result in results.values()} == {"renders"}
+
+
 def test_what_cannot_be_done():
     parts = {"reward": ColourReward(), "renderer": LoggedRenderer()}
     with pytest.raises(SteeringError, match="0 seeds and 3 people"):

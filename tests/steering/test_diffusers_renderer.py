@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("diffusers")
 
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
-from tiny_pipelines import FAST, PIPELINES, flux2, stable_diffusion
+from tiny_pipelines import FAST, PIPELINES, flux2, lumina2, stable_diffusion
 
 from modeling_pamela.steering.base import SteeringError
 from modeling_pamela.steering.diffusers_renderer import PAPER_SETTINGS, DiffusersRenderer, paper_settings
@@ -64,6 +64,15 @@ def test_a_picture_is_a_function_of_prompt_and_seed_alone(make):
 def test_a_text_argument_holds_for_every_prompt(pipeline):
     renderer = DiffusersRenderer(pipeline, max_batch_size=2, guidance_scale=6.0, negative_prompt="a boat", **FAST)
     plain = DiffusersRenderer(pipeline, max_batch_size=2, guidance_scale=6.0, **FAST)
+    prompts, seeds = ["a lake", "a forest"], [0, 1]
+    for with_text, without in zip(renderer.render(prompts, seeds), plain.render(prompts, seeds), strict=True):
+        assert (pixels(with_text) != pixels(without)).any()
+
+
+def test_a_system_prompt_is_one_for_all():
+    settings = {"num_inference_steps": 1, "height": 32, "width": 32, "max_sequence_length": 64}
+    renderer = DiffusersRenderer(lumina2(), system_prompt="You draw boats.", negative_prompt="a boat", **settings)
+    plain = DiffusersRenderer(lumina2(), negative_prompt="a boat", **settings)
     prompts, seeds = ["a lake", "a forest"], [0, 1]
     for with_text, without in zip(renderer.render(prompts, seeds), plain.render(prompts, seeds), strict=True):
         assert (pixels(with_text) != pixels(without)).any()

@@ -1,10 +1,12 @@
 """Content is measured without the words of style, drift as numbers, and refusals say why."""
 
+import math
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_pamela.steering.base import Candidate
+from modeling_pamela.steering.base import Candidate, SteeringError
 from modeling_pamela.steering.guards import Guards, colour_statistics
 
 
@@ -32,6 +34,22 @@ def test_a_loss_counts_as_a_share_of_the_range():
         guards.refuse_picture(base, 39.0, None, 100.0)
         == "population: score lower by 0.11 of the range, at most 0.1 allowed"
     )
+
+
+def test_a_share_of_a_range_without_end_is_not_guessed():
+    for width in (math.inf, math.nan, 0.0):
+        with pytest.raises(SteeringError, match="Pass guards with max_population_loss=None"):
+            Guards().check_width(width)
+        Guards(max_population_loss=None).check_width(width)
+
+
+@pytest.mark.parametrize(
+    "field", [{"beta": -1}, {"max_alignment_loss": -0.1}, {"max_population_loss": math.nan}, {"min_content": math.nan}]
+)
+def test_numbers_that_make_no_sense(field):
+    [name] = field
+    with pytest.raises(SteeringError, match=f"{name} is .*; expected"):
+        Guards(**field)
 
 
 def test_what_was_refused_or_not_scored_has_no_value():

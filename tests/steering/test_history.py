@@ -16,7 +16,7 @@ from tiny_steering import ColourReward, LoggedRenderer, WordContent
 from modeling_pamela.data.prompts import prompt_key
 from modeling_pamela.steering.base import SteeringError
 from modeling_pamela.steering.guards import Guards
-from modeling_pamela.steering.history import HISTORY_FILE
+from modeling_pamela.steering.history import HISTORY_FILE, History
 from modeling_pamela.steering.modifiers import ModifierProposer
 from modeling_pamela.steering.search import SearchSettings, search
 
@@ -201,3 +201,25 @@ def test_keys_do_not_see_space_and_punctuation(text, change):
     if text.upper().casefold() == text.casefold():
         assert prompt_key(change(text)) == prompt_key(text)
     assert prompt_key(prompt_key(text)) == prompt_key(text)
+
+
+def test_who_reads_leaves_the_folder_as_it_is(tmp_path):
+    result = run(tmp_path)
+    file = tmp_path / HISTORY_FILE
+    torn = file.read_bytes() + b'{"results": [{"ind'
+    file.write_bytes(torn)
+    history = History.read(tmp_path)
+    assert file.read_bytes() == torn
+    assert (history.candidates, history.stopped) == (result.history, result.stopped)
+    assert history.picture(result.kept[0].index).tobytes() == result.image.tobytes()
+    # Who writes takes the torn line out.
+    assert run(tmp_path).history == result.history
+    assert torn.startswith(file.read_bytes())
+    assert len(file.read_bytes()) < len(torn)
+
+
+@pytest.mark.parametrize("content", ["", "[]\n", "1\n", "x\n", '{}\n{"round": [{}]}\n', "{}\n[]\n"])
+def test_a_file_that_is_no_history_cannot_be_read(tmp_path, content):
+    (tmp_path / HISTORY_FILE).write_text(content)
+    with pytest.raises(SteeringError, match="not the history of a search"):
+        History.read(tmp_path)

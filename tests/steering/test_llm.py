@@ -4,11 +4,13 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from transformers import integrations
 
 from modeling_pamela.data.prompts import prompt_key
 from modeling_pamela.steering.base import Candidate, SteeringError
 from modeling_pamela.steering.chat import ChatProposer
 from modeling_pamela.steering.llm import LLMProposer
+from modeling_pamela.steering.parsing import MAX_WORDS
 
 
 HISTORY = [
@@ -26,8 +28,8 @@ class Script(ChatProposer):
         super().__init__(**options)
         self.replies, self.asked, self.seeds = list(replies), [], []
 
-    def reply(self, messages, num, seed):
-        self.asked.append((list(messages), num))
+    def reply(self, messages, max_new_tokens, seed):
+        self.asked.append((list(messages), max_new_tokens))
         self.seeds.append(seed)
         return self.replies.pop(0)
 
@@ -56,7 +58,7 @@ def test_too_few_are_asked_for_again():
     )
     found = proposer.propose("a lighthouse", HISTORY, 3, seed=5)
     assert found == ["a lighthouse at dawn", "a lighthouse, close up", "a lighthouse, warm"]
-    assert [num for _, num in proposer.asked] == [3, 2, 2]
+    assert [tokens for _, tokens in proposer.asked] == [60 * 4, 60 * 3, 60 * 3]
     assert proposer.asked[2][0][-1]["content"].startswith("2 more are needed")
     assert len(set(proposer.seeds)) == 3
 
@@ -67,6 +69,57 @@ def test_it_is_not_asked_for_ever():
     assert len(proposer.asked) == 2
     with pytest.raises(SteeringError, match=r"no new variant.*As an AI"):
         Script(*["As an AI, I'd rather not:"] * 3).propose("a lighthouse", [], 3, seed=0)
+
+
+def test_a_long_prompt_has_variants_of_its_length():
+    prompt = " ".join(["a lighthouse on a cliff by the sea"] * 16)
+    assert len(prompt.split()) > MAX_WORDS
+    proposer = Script(f"1. {prompt}, at dawn")
+    assert proposer.propose(prompt, [], 1, seed=0) == [f"{prompt}, at dawn"]
+    [(_, tokens)] = proposer.asked
+    assert tokens >= 2 * 2 * len(prompt.split())
+
+
+def test_a_chat_that_became_too_long_is_begun_again():
+    class Short(Script):
+        def fits(self, messages, max_new_tokens):
+            return len(messages) < 5
+
+    proposer = Short("1. no", "1. no", "1. a lighthouse at dawn")
+    assert proposer.propose("a lighthouse", HISTORY, 1, seed=0) == ["a lighthouse at dawn"]
+    assert [len(messages) for messages, _ in proposer.asked] == [1, 3, 1]
+
+
+@pytest.mark.parametrize("few_shot", [False, True])
+def test_of_the_history_is_shown_what_fits_into_the_context(tiny_chat_model, few_shot, monkeypatch):
+    model, tokenizer = tiny_chat_model
+    proposer = LLMProposer(model, tokenizer, few_shot=few_shot)
+    asked, tokens = [], proposer._tokens
+    monkeypatch.setattr(proposer, "_tokens", lambda messages: asked.append(messages) or tokens(messages))
+    history = [Candidate(place, 1, f"a lake number {place} " * 30, score=place) for place in range(5)]
+    proposer.propose("a lake", [], 1, seed=0)
+    model.config.max_position_embeddings = 2 * tokens(asked[0]).shape[1] + 500
+    proposer.propose("a lake", history, 1, seed=0)
+    shown = [one.prompt.strip() in str(asked[-1]) for one in history]
+    assert shown == sorted(shown)
+    assert 0 < sum(shown) < 5
+    assert tokens(asked[-1]).shape[1] < model.config.max_position_embeddings
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Please paint a cat on a sofa",
+        "Note on a fridge door",
+        "1. FC Cologne fans in the rain",
+        "a lake\nat night",
+        "cat",
+    ],
+)
+def test_examples_keep_the_prompt_whatever_it_looks_like(tiny_chat_model, prompt):
+    found = LLMProposer(*tiny_chat_model, few_shot=True).propose(prompt, [], 2, seed=0)
+    assert found
+    assert all(variant.startswith(" ".join(prompt.split()) + ", ") for variant in found)
 
 
 @pytest.mark.parametrize("few_shot", [False, True])
@@ -107,6 +160,15 @@ def test_models_that_cannot_be_used(tiny_chat_model, tmp_path):
         LLMProposer(model, tokenizer)
     with pytest.raises(SteeringError, match="cannot be loaded"):
         LLMProposer.from_pretrained(tmp_path / "nothing")
+
+
+def test_where_accelerate_is_missing_nobody_is_told_to_log_in(tiny_chat_model, tmp_path, monkeypatch):
+    for part in tiny_chat_model:
+        part.save_pretrained(tmp_path)
+    monkeypatch.setattr(integrations.accelerate, "is_accelerate_available", lambda: False)
+    with pytest.raises(SteeringError, match=r"accelerate.*pip install 'modeling-pamela\[steer\]'") as error:
+        LLMProposer.from_pretrained(tmp_path, device_map="cpu")
+    assert "Log in" not in str(error.value)
 
 
 def test_a_folder_is_loaded_with_the_settings_of_both(tiny_chat_model, tmp_path):

@@ -56,6 +56,25 @@ WANTED = ["A lighthouse at dusk, warm light", "A lighthouse in thick fog, black 
         "<think>1. A plan that is no prompt\n</think>\n1. {}\n2. {}",
         "1. {0}\n2. {0}.\n3. {1}",
         "1. {}\n2. Lighthouse\n3. {}\n4.",
+        "**Variant 1:**\n{}\n\n**Variant 2:**\n{}\n\nI hope you like them!",
+        "**Variant 1**\n{}\n**Variant 2**\n{}",
+        'Variant 1:\n"{}"\nVariant 2:\n"{}"',
+        "1.\n{}\n2.\n{}\n3.\n\nLet me know if you need more",
+        "1. **Golden hour:**\n   - {}\n2. Mist:\n   - {}",
+        "1. {} 2. {}",
+        "Sure!\n1) {} 2) {} 3) Lighthouse",
+        "['{}', '{}']",
+        "Here: {{'prompts': ['{}', '{}']}}",
+        "[{{'id': 1, 'prompt': '{}'}}, {{'id': 2, 'prompt': \"{}\"}}]",
+        "['{}', '{}', 'A lighthouse seen fr",
+        '[1, "{}", 2, "{}"]',
+        "{{1: '{}', 2: '{}'}}",
+        "<prompts>\n<prompt>{}</prompt>\n<prompt id='2'>{}</prompt>\n</prompts>",
+        "1. <b>{}</b>\n2. <b>{}</b>",
+        "<ol><li>{}</li><li>{}</li></ol>",
+        "<answer>\n1. {}\n2. {}\n</answer>",
+        "| # | Prompt | Why |\n|---|:---:|---|\n| 1 | {} | calm |\n| 2 | {} | it is much like what was liked so far and goes further |",
+        "| {} | calm |\n| {} | warm |",
     ],
 )
 def test_a_list_in_any_clothes(reply):
@@ -63,7 +82,22 @@ def test_a_list_in_any_clothes(reply):
 
 
 @pytest.mark.parametrize(
-    "reply", ["", " \n\n", "Sure!", "I can't help with that.", "[]", "{}", "```\n```", "1.\n2.", "<think>a b c", '["']
+    "reply",
+    [
+        "[1, 2]",
+        "| No | Prompt |\n|---|---|",
+        "<p></p>",
+        "",
+        " \n\n",
+        "Sure!",
+        "I can't help with that.",
+        "[]",
+        "{}",
+        "```\n```",
+        "1.\n2.",
+        "<think>a b c",
+        '["',
+    ],
 )
 def test_nothing_to_be_had(reply):
     assert parse_variants(reply) == []
@@ -75,12 +109,18 @@ def test_what_belongs_to_a_prompt_stays():
         "35 mm photo of a cat",
         "A cat - seen from above (close up)",
         "(soft light) a cat [blurred]",
+        "the year 1. and 2. of a cat",
+        "a <cat-toy> on a sofa < a dog",
+        "a cat | a dog",
+        "a cat's and a dog's life in the '70s",
     ]
     assert parse_variants("\n".join(f"{place}. {text}" for place, text in enumerate(kept, 1))) == kept
 
 
 def test_prose_is_no_prompt():
-    assert parse_variants("word " * (MAX_WORDS + 1)) == []
+    prose = ("word " * (MAX_WORDS + 1)).strip()
+    assert parse_variants(prose) == []
+    assert parse_variants(prose, max_words=MAX_WORDS + 1) == [prose]
 
 
 words = st.sampled_from(
@@ -128,7 +168,23 @@ def test_what_was_dressed_is_undressed(entries, clothes, before, after):
 
 
 marks = st.sampled_from(
-    [*list("abc 12.,:;-*#\"'`[](){}<>“”\n\\_"), "1. ", "- ", "**", "```json\n", '["', "Variant 1: ", "<think>"]
+    [
+        *list("abc 12.,:;-*#\"'`[](){}<>“”\n\\_"),
+        "1. ",
+        "- ",
+        "**",
+        "```json\n",
+        '["',
+        "Variant 1: ",
+        "<think>",
+        "['",
+        "', '",
+        "</p>",
+        "<p>",
+        "|",
+        "|--|",
+        "2. ",
+    ]
 )
 
 

@@ -118,6 +118,18 @@ def test_population_reward(inner):
     assert reds == sorted(reds, reverse=True)
 
 
+def test_the_proposer_is_shown_as_much_of_the_history_as_asked(inner, taste):
+    shown = []
+
+    class Spy(ModifierProposer):
+        def propose(self, prompt, history, num, seed):
+            shown.append(len(history))
+            return super().propose(prompt, history, num, seed)
+
+    quiet(PamelaSteeringPipeline(inner, *taste[:2], Spy()))("a lake", history_size=2, keep=2, **SHORT)
+    assert shown == [1, 2]
+
+
 def test_a_seed_is_the_search(steering, taste):
     def search(seed):
         return steering("a lake", profile=taste[2], generator=torch.Generator().manual_seed(seed), **SHORT)

@@ -13,7 +13,7 @@ from tiny_steering import ColourReward, LoggedRenderer, WordContent
 from modeling_pamela import TasteProfile
 from modeling_pamela.rewards.base import RewardError
 from modeling_pamela.rewards.personal import PersonalReward, PersonReward
-from modeling_pamela.steering.base import SteeringError
+from modeling_pamela.steering.base import NO_PICTURE, SteeringError
 from modeling_pamela.steering.guards import Guards
 from modeling_pamela.steering.history import HISTORY_FILE
 from modeling_pamela.steering.modifiers import ModifierProposer
@@ -115,6 +115,34 @@ def test_it_stops_at_the_budget_of_pictures(renders):
     result, renderer = run(dataclasses.replace(SMALL, max_renders=renders))
     assert len(renderer.prompts) == renders
     assert result.stopped == "renders"
+
+
+@pytest.mark.parametrize("renders", [4, 7])
+def test_pictures_that_were_held_back_count_for_the_budget(renders):
+    class Censored(LoggedRenderer):
+        def render(self, prompts, seeds):
+            made = super().render(prompts, seeds)
+            return [picture if prompt == PROMPT else None for prompt, picture in zip(prompts, made, strict=True)]
+
+    renderer, told = Censored(), []
+    result = search(
+        PROMPT,
+        reward=ColourReward(),
+        proposer=ModifierProposer(),
+        renderer=renderer,
+        settings=dataclasses.replace(SMALL, max_renders=renders, batch_size=2),
+        callback=told.append,
+    )
+    assert len(renderer.prompts) == told[-1].renders == renders
+    assert result.stopped == "renders"
+    # What was not tried comes last, and a round that cannot be rendered is not begun.
+    refused = [candidate.refused for candidate in result.history[1:]]
+    assert refused == [NO_PICTURE] * (renders - 1) + [None] * (7 - renders)
+
+
+def test_the_budget_ends_a_search_within_its_last_round():
+    result, renderer = run(dataclasses.replace(SMALL, max_rounds=1, max_renders=6))
+    assert (result.stopped, len(renderer.prompts)) == ("renders", 6)
 
 
 def test_it_stops_at_the_budget_of_seconds_with_at_least_the_first_picture():
@@ -251,6 +279,15 @@ def test_what_the_population_dislikes_much_more_cannot_win():
     refused = [candidate for candidate in floor.history if candidate.refused]
     assert refused
     assert all(candidate.population < base and candidate.refused.startswith("population: ") for candidate in refused)
+
+
+def test_the_population_is_not_guarded_by_a_range_without_end():
+    reward = ColourReward()
+    reward.score_range = (-math.inf, math.inf)
+    with pytest.raises(SteeringError, match="max_population_loss=None"):
+        run(reward=reward, guards=Guards())
+    assert run(reward=reward, guards=Guards(), person=None)[0].history
+    assert run(reward=reward, guards=Guards(max_population_loss=None))[0].history == run()[0].history
 
 
 def test_a_picture_that_shows_less_of_the_prompt_cannot_win():
