@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from transformers.utils import logging
 
-from modeling_pamela import PamelaForPersonalizedScoring, PamelaProcessor
+from modeling_pamela import PamelaProcessor
 from modeling_pamela.data.scenes import sample_raters
 from modeling_pamela.evaluation.bootstrap import Interval, PairedDifference, bootstrap_mean, paired_difference
 from modeling_pamela.evaluation.report import format_interval
@@ -74,11 +74,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.disable_progress_bar()
 
-    # A folder without weights is of a training that was stopped.
-    if not (arguments.work / "model" / "model.safetensors").is_file():
-        train_on_scenes(arguments.work, seed=0)
-    model = PamelaForPersonalizedScoring.from_pretrained(arguments.work / "model").eval()
-    processor = PamelaProcessor.from_pretrained(arguments.work / "model")
+    model = train_on_scenes(arguments.work / "scenes", seed=0)
+    processor = PamelaProcessor.from_config(model.config)
     reward, content, renderer = PersonalReward(model, processor), ModelContent(model, processor), SceneRenderer()
     raters = sample_raters(arguments.people, arguments.seed)
     profiles = learn_simulated_tastes(raters, reward, seed=arguments.seed)
