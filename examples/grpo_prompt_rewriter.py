@@ -42,6 +42,7 @@ INSTRUCTION = "Describe a picture."
 # How an answer looks; the content is others than what is trained on, and the ways to picture it differ, so that there is something to choose from.
 SHOTS = [
     ("a tree", "a watercolour of a tree at night, pastel colours"),
+    ("a city", "an ink drawing of a city in the fog, black and white"),
     ("the pyramids", "a photograph of the pyramids at noon, vivid colours, seen from above"),
 ]
 SUBJECTS = ["a lighthouse", "a cottage", "a sailing boat", "a forest"]
@@ -172,7 +173,7 @@ def main() -> None:
     parser.add_argument("--group", type=int, default=12, help="completions a prompt")
     parser.add_argument("--groups", type=int, default=1, help="prompts a step")
     parser.add_argument("--tokens", type=int, default=18, help="longest completion")
-    parser.add_argument("--lr", type=float, default=3e-4)
+    parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--rank", type=int, default=16, help="of LoRA")
     parser.add_argument(
         "--layers", type=int, default=8, help="last layers that get LoRA; the others need no backward pass"
@@ -203,14 +204,14 @@ def main() -> None:
         person, profile = simulate_person(reward, arguments.ratings, arguments.seed + 100)
     else:
         profile = TasteProfile.from_pretrained(arguments.profile)
-    # A prompt that forgets its subject is as bad as the worst pictures.
+    # A prompt that forgets its subject teaches nothing. To punish it (`refused=-2`) works too, but then a small model learns to say the subject and no
+    # more: the difference to a prompt that is refused is so much larger than between pictures.
     rate = PamelaReward(
         reward,
         renderer,
         person=profile,
         seeds=[arguments.seed],
         reference=reference,
-        refused=-2.0,
         scored_prompt="none",
     )
     functions: list[Any] = [rate]

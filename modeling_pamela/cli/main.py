@@ -40,7 +40,10 @@ class PamelaApp(typer.Typer):
         except SafetensorError as error:  # a full disk, where weights are written
             message = f"Weights cannot be written or read. safetensors said: {error}"
         except ModuleNotFoundError as error:
-            message = f"{error.name} is not installed. Install the extras: pip install '.[all]' in a clone"
+            message = (
+                f"{error.name} is not installed. It comes with an extra (data, metrics, train, steer, rl, studio or embedded); all of them, in a clone: "
+                "pip install '.[all]'"
+            )
         typer.secho(f"Error: {message}", fg=typer.colors.RED, err=True)
         sys.exit(1)
 
