@@ -1,11 +1,11 @@
 """
-The first five minutes, from the wheel: built, put into a virtual environment of its own, and run in an empty folder without a network.
+The first five minutes, from the wheel: built, installed into an empty virtual environment, and run in an empty folder without a network.
 
     python benchmarks/wheel.py [--pictures 40] [--out benchmarks/results]
 
 Prints the size of the wheel, and the time of `pamela rank` with a 15-rating profile until it has ranked a folder, in seconds of one core and
-by the clock. The libraries it needs are those of the environment that runs this script, which is what an empty one would install; the
-package itself is only in the wheel.
+by the clock. Installing takes a network, a few minutes and some gigabytes of disk for torch: the wheel's own requirements with the extra `embedded`, at the
+versions of constraints.txt.
 """
 
 import argparse
@@ -14,11 +14,9 @@ import resource
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 import venv
-import zipfile
 from pathlib import Path
 
 from modeling_pamela.data.painting import sample_scenes
@@ -32,14 +30,13 @@ def install(place: Path) -> tuple[Path, int]:
     """The Python of a new environment with the wheel in it, and the bytes of the wheel."""
     subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", str(ROOT), "--no-deps", "-w", str(place)], check=True)
     (wheel,) = place.glob("*.whl")
-    venv.create(place / "venv")
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    packages = place / "venv" / "lib" / version / "site-packages"
-    # Its own .pth files, such as that of an editable installation of this package, are not followed from here.
-    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(packages)
-    return place / "venv" / "bin" / "python", wheel.stat().st_size
+    venv.create(place / "venv", with_pip=True)
+    python = place / "venv" / "bin" / "python"
+    pinned = ("--constraint", str(ROOT / "constraints.txt"))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    for what in ("torch", f"{wheel}[embedded]"):
+        subprocess.run([python, "-m", "pip", "install", "-q", *pinned, what], check=True, env=environment)
+    return python, wheel.stat().st_size
 
 
 def main() -> None:
