@@ -312,8 +312,9 @@ def report(world: World) -> tuple[str, dict[str, object]]:
     blind = steer([None], guarded, careful) * people
     free = steer(world.profiles[15], Guards.off(), careful)
     tempted, fallen = (steer(world.profiles[15], guards, careless) for guards in (guarded, Guards.off()))
+    initial = world.initial()
     utility = {
-        "the prompt as it was": world.initial(),
+        "the prompt as it was": initial,
         "searched for nobody in particular": world.utility(blind),
         "searched for another person (mean of the others)": world.for_others(own),
         "searched for the person, 15 ratings": world.utility(own),
@@ -321,6 +322,9 @@ def report(world: World) -> tuple[str, dict[str, object]]:
         "15 ratings, guards off": world.utility(free),
         "15 ratings, careless proposals": world.utility(tempted),
         "15 ratings, careless proposals, guards off": world.utility(fallen),
+        "the same, a picture of another subject counted as no gain": np.where(
+            world.kept(fallen), world.utility(fallen), initial
+        ),
         "the best there is": world.best_possible(),
     }
     searched = {
@@ -348,7 +352,7 @@ def report(world: World) -> tuple[str, dict[str, object]]:
         share = f"{kept[name]:.1%}" if name in kept else ""
         lines.append(f"| {name} | {interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}] | {share} |")
     names = list(utility)
-    pairs = [(3, 0), (3, 1), (3, 2), (4, 3), (4, 1), (4, 2), (3, 5), (6, 7), (6, 3)]
+    pairs = [(3, 0), (3, 1), (3, 2), (4, 3), (4, 1), (4, 2), (3, 5), (6, 7), (6, 8), (6, 3)]
     lines += ["\n| difference | mean [95 %] | p | people for whom it is above 0 |", "|---|---|---|---|"]
     for a, b in pairs:
         found = paired_difference(utility[names[a]].ravel(), utility[names[b]].ravel(), owners)
@@ -367,7 +371,7 @@ def report(world: World) -> tuple[str, dict[str, object]]:
     counts = ", ".join(f"{name} {refused.count(name)}" for name in sorted(set(refused)))
     lines.append(
         "\nCareless proposals: a third ask for another subject, a third promise what the picture will not show (the renderer paints the first of two "
-        f"contradicting words). Of {sum(len(r.history) for rows in tempted for r in rows)} candidates were refused for {counts}."
+        f"contradicting words). Without guards the search takes another subject where the person likes it better. Of {sum(len(r.history) for rows in tempted for r in rows)} candidates were refused for {counts}."
     )
     return "\n".join(lines) + "\n", facts
 

@@ -42,10 +42,12 @@ INSTRUCTION = "Describe a picture."
 # How an answer looks; the content is others than what is trained on, and the ways to picture it differ, so that there is something to choose from.
 SHOTS = [
     ("a tree", "a watercolour of a tree at night, pastel colours"),
-    ("a city", "an ink drawing of a city in the fog, black and white"),
+    ("a harbour", "an ink drawing of a harbour in the fog, black and white"),
     ("the pyramids", "a photograph of the pyramids at noon, vivid colours, seen from above"),
 ]
-SUBJECTS = ["a lighthouse", "a cottage", "a sailing boat", "a forest"]
+# Steps that a line of the plot averages over: subjects differ in how much they are liked.
+WINDOW = 12
+SUBJECTS = ["a lighthouse", "a mountain lake", "hot-air balloons", "a bowl of fruit"]
 
 
 def load_policy(name: str | None, device: str) -> tuple[Any, Any]:
@@ -135,10 +137,11 @@ def draw(log: list[dict[str, float]], title: str, path: Path) -> None:
     for axes, (name, label) in zip(
         figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0], curves.items(), strict=True
     ):
-        values = np.array([entry[name] for entry in log])
-        width = min(12, len(values))
+        values = np.array([entry[name] for entry in log], float)  # NaN where a whole step was refused
+        width = min(WINDOW, len(values))
         axes.plot(range(1, len(values) + 1), values, ".", color="grey", markersize=4)
-        axes.plot(range(width, len(values) + 1), np.convolve(values, np.ones(width) / width, "valid"), color="black")
+        means = [np.nanmean(part) for part in np.lib.stride_tricks.sliding_window_view(values, width)]
+        axes.plot(range(width, len(values) + 1), means, color="black")
         axes.set_ylabel(label, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel(f"step (line: mean of the last {width})")
@@ -169,7 +172,7 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="a saved taste profile; a simulated person by default")
     parser.add_argument("--prompts", type=Path, help="text file, a prompt a line; four subjects by default")
     parser.add_argument("--ratings", type=int, default=60, help="that the simulated person gives")
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--group", type=int, default=12, help="completions a prompt")
     parser.add_argument("--groups", type=int, default=1, help="prompts a step")
     parser.add_argument("--tokens", type=int, default=18, help="longest completion")
@@ -204,14 +207,14 @@ def main() -> None:
         person, profile = simulate_person(reward, arguments.ratings, arguments.seed + 100)
     else:
         profile = TasteProfile.from_pretrained(arguments.profile)
-    # A prompt that forgets its subject teaches nothing. To punish it (`refused=-2`) works too, but then a small model learns to say the subject and no
-    # more: the difference to a prompt that is refused is so much larger than between pictures.
+    # A prompt that forgets its subject is worse than most pictures, but not by so much that nothing else would be learned.
     rate = PamelaReward(
         reward,
         renderer,
         person=profile,
         seeds=[arguments.seed],
         reference=reference,
+        refused=-1.0,
         scored_prompt="none",
     )
     functions: list[Any] = [rate]
