@@ -69,7 +69,7 @@ def rank(
         if number
     ]
     text = (
-        f"The best {len(order)} of {len(files)} pictures by expected score, for a person known from "
+        f"{'All' if len(order) == len(files) else f'The best {len(order)} of'} {len(files)} pictures by expected score, for a person known from "
         f"{' and '.join(told) or 'nothing that they rated'}. 0 and 1 are the ends of their scale, {low:g} to {high:g}."
     )
     write_contact_sheet(html, f"Ranked for {profile.resolve().name}", [Section("Best first", text, cards)])

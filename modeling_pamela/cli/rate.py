@@ -51,4 +51,4 @@ def rate(
         blocks.close(verbose=False)
         progress = session.progress()
         typer.echo(f"\n{progress.rated} of {progress.wanted} rated. All answers are in {answers.path}.")
-        typer.echo(command if session.finished else "Run the same command again to go on.")
+        typer.echo(command if session.finished and progress.rated else "Run the same command again to go on.")
