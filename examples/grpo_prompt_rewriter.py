@@ -128,9 +128,9 @@ class Progress(TrainerCallback):
 def draw(log: list[dict[str, float]], title: str, path: Path) -> None:
     """Reward, and what a simulation alone knows or the guard saw, by step."""
     curves = {
-        "rewards/pamela/mean": "reward, in the person's own spreads",
-        "true opinion": "true opinion of the simulated person, 1 to 5",
-        "pamela/refused": "share of completions refused",
+        "rewards/pamela/mean": "reward (spreads)",
+        "true opinion": "true opinion (1 to 5)",
+        "pamela/refused": "share refused",
     }
     curves = {name: label for name, label in curves.items() if name in log[0]}
     figure = Figure(figsize=(7, 2.3 * len(curves) + 0.4), layout="constrained")

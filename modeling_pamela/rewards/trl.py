@@ -281,8 +281,11 @@ class PamelaReward:
         prompts = [item if isinstance(item, str) else None for item in self.reference]
         keys = [(prompt, self.seeds[0]) for prompt in prompts if prompt is not None]
         rendered = self._pictures(keys)
-        pictures = [rendered.get((item, self.seeds[0])) if isinstance(item, str) else item for item in self.reference]
-        if any(picture is None for picture in pictures):
+        found_pictures = [
+            rendered.get((item, self.seeds[0])) if isinstance(item, str) else item for item in self.reference
+        ]
+        pictures = [picture for picture in found_pictures if picture is not None]
+        if len(pictures) < len(found_pictures):
             raise RewardError("A reference prompt cannot be rendered; give others, or pictures.")
         told = None if self.scored_prompt == "none" or not any(prompts) else prompts * len(new)
         found = self.reward(pictures * len(new), told, [person for person in new for _ in pictures]).mean
