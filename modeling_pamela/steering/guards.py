@@ -29,7 +29,8 @@ class Guards:
         min_content (`float`, *optional*): How much of what the person asked for a prompt must say, as
             [`~modeling_pamela.rewards.content.kept_content`] measures it. One below is not rendered. Needs a [`~modeling_pamela.rewards.content.ContentMeasure`].
         max_alignment_loss (`float`, *optional*): By how much the similarity of the picture to the person's own prompt may fall
-            below the first picture's. Needs a measure whose encoder has pictures and texts in one space.
+            below the first picture's. Needs a measure whose encoder has pictures and texts in one space. It is a cosine, whose spread
+            differs between encoders; the default has not been tuned.
         beta (`float`): The search goes by `score - beta * std`, so that it does not chase what the reward is unsure of; 0 goes by the score. The
             default found the best pictures for simulated people (`benchmarks/steering_known_taste.py --tune`); 2 to 5 are about as good.
         max_population_loss (`float`, *optional*): By how much the population's score may fall below the first picture's, as a share of

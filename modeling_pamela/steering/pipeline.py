@@ -155,8 +155,8 @@ class PamelaSteeringPipeline(DiffusionPipeline):
 
     def to(self, *args: Any, **kwargs: Any) -> "PamelaSteeringPipeline":
         """
-        Move everything to a device. A precision is the inner pipeline's: the scorer keeps its own, which saved profiles count on.
-        Arguments as of any pipeline's `to`.
+        Move the inner pipeline and the model of the scorer to a device; a reward that is no PAMELA model stays where it was made. A precision is the
+        inner pipeline's: the scorer keeps its own, which saved profiles count on. Arguments as of any pipeline's `to`.
         """
         self.pipeline.to(*args, **kwargs)
         self._move_scorer(self.pipeline.device)
