@@ -35,7 +35,8 @@ class Guards:
             default found the best pictures for simulated people (`benchmarks/steering_known_taste.py --tune`); 2 to 5 are about as good.
         max_population_loss (`float`, *optional*): By how much the population's score may fall below the first picture's, as a share of
             the reward's range, which must be finite. Only where the reward is for a person.
-        scored_prompt (`"own"`, `"base"` or `"none"`): Which prompt the reward is told of: the candidate's own, the person's, or none.
+        scored_prompt (`"own"`, `"base"` or `"none"`): Which prompt the reward is told of: the candidate's own, the person's, or none. With
+            `"own"` words can please that the picture does not show; the others found much worse pictures in simulations.
 
     Raises:
         SteeringError: `beta` or a loss is negative, a number is none, or there is no such `scored_prompt`.
