@@ -121,10 +121,11 @@ def test_every_number_of_the_card_is_in_the_results_of_its_run():
         assert f"| {' | '.join(row)} |" in text
     influence, areas = results["privacy"]["influence"], results["privacy"]["membership"]
     for number in (
-        f"move by {influence['root mean square']['mean']:.4f} of the scale",
+        f"move on the training pictures by {influence['root mean square']['mean']:.4f} of the scale",
         f"at most {influence['most']['most']:.4f} for any",
         f"rank correlation of {influence['rank correlation']['mean']:.5f}",
         f"under the curve of {sum(areas) / len(areas):.3f} ({min(areas):.3f} to {max(areas):.3f}",
+        f"{1e3 * results['seconds a picture']:.0f} ms to encode a picture",
         f"{results['seconds held out']:.0f} s to train a held-out run",
         f"{results['training seconds']:.0f} s on everybody",
     ):
