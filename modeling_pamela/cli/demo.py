@@ -38,12 +38,11 @@ def demo(
     from transformers.utils import logging
 
     from ..data.files import DataError
-    from ..data.images import find_images
     from ..demo import Gallery, demo_of_one, demo_of_two
     from ..demo_page import write_demo_page
     from ..taste.profile import TasteProfile
     from .checkpoint import load_checkpoint, load_processor
-    from .pictures import check_page, encode_pictures, known_ratings, read_ratings
+    from .pictures import check_page, encode_pictures, known_ratings, pictures_of, read_ratings
 
     check_page(html)
 
@@ -61,11 +60,7 @@ def demo(
         shown = demo_of_two(scorer, processor, seed, echo=typer.echo)
     else:
         # What they said of them first: encoding takes long.
-        if not pictures.is_dir():
-            raise DataError(f"There is no folder {pictures}.")
-        there = [file.relative_to(pictures).as_posix() for file in find_images([pictures])]
-        if not there:
-            raise DataError(f"There is no picture in {pictures}.")
+        there = list(pictures_of(pictures))
         if profile is not None:
             saved = TasteProfile.from_pretrained(profile)
             saved.check_model(scorer)
@@ -76,7 +71,8 @@ def demo(
             rated = read_ratings(ratings, scale, there)
         encoded = encode_pictures([pictures], scorer, processor)
         gallery = Gallery(encoded.names, encoded.files, encoded.inputs["image_embeds"])
-        kept = [pair for pair in zip(rated.names, rated.ratings, strict=True) if pair[0] in set(gallery.names)]
+        readable = set(gallery.names)
+        kept = [pair for pair in zip(rated.names, rated.ratings, strict=True) if pair[0] in readable]
         if not kept:
             raise DataError(f"None of the {len(rated.names)} rated pictures in {pictures} can be read.")
         names, values = zip(*kept, strict=True)

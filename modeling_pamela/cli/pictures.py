@@ -24,6 +24,7 @@ __all__ = [
     "demographics_embeds",
     "encode_pictures",
     "known_ratings",
+    "pictures_of",
     "read_ratings",
     "write_scores",
 ]
@@ -59,6 +60,24 @@ def check_page(html: Path | None) -> None:
     """A `typer.BadParameter` for a page that cannot be written, before anything takes time."""
     if html is not None and html.is_dir():
         raise typer.BadParameter(f"--html {html} is a folder; expected a file to write.")
+
+
+def pictures_of(folder: Path) -> dict[str, Path]:
+    """
+    The picture files of a folder, read recursively, by the names that ratings give them; none of them is opened.
+
+    Raises:
+        DataError: There is no such folder, or no picture in it.
+    """
+    from ..data.files import DataError
+    from ..data.images import find_images
+
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.")
+    files = {_name(file, [folder]): file for file in find_images([folder])}
+    if not files:
+        raise DataError(f"There is no picture in {folder}.")
+    return files
 
 
 def encode_pictures(

@@ -210,15 +210,9 @@ def _learn(
 ) -> "TasteProfile":
     import torch
 
-    from ..data.files import DataError
-    from ..data.images import find_images
-    from .pictures import encode_pictures, read_ratings
+    from .pictures import encode_pictures, pictures_of, read_ratings
 
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}.")
-    files = {file.relative_to(folder).as_posix(): file for file in find_images([folder])}
-    if not files:
-        raise DataError(f"There is no picture in {folder}.")
+    files = pictures_of(folder)
     rated = read_ratings(table, scale, list(files))
     # Only what was rated is encoded, each picture once.
     encoded = encode_pictures([files[name] for name in dict.fromkeys(rated.names)], model, processor, prompts)

@@ -362,8 +362,8 @@ def saved_people(name: str | Path, model: PamelaForPersonalizedScoring) -> "Mapp
         except (HFValidationError, RepositoryNotFoundError, LocalEntryNotFoundError):
             return {}  # a folder that is gone, or a name that is none
     if model.taste is not None:
-        return SavedProfiles(Path(folder) / "profiles")
-    users, table = Path(folder) / "users.json", model.pamela.user_embeddings
+        return SavedProfiles(folder / "profiles")
+    users, table = folder / "users.json", model.pamela.user_embeddings
     if table is None or not users.is_file():
         return {}
     return dict(zip(json.loads(users.read_text(encoding="utf-8")), table.weight.detach(), strict=True))
