@@ -155,7 +155,7 @@ class PamelaSteeringPipeline(DiffusionPipeline):
 
     def to(self, *args: Any, **kwargs: Any) -> "PamelaSteeringPipeline":
         """
-        Move the inner pipeline and the model of the scorer to a device; a reward that is no PAMELA model stays where it was made. A precision is the
+        Move the inner pipeline and the model of the scorer to a device; a reward that is neither a PAMELA model nor a module stays where it was made. A precision is the
         inner pipeline's: the scorer keeps its own, which saved profiles count on. Arguments as of any pipeline's `to`.
         """
         self.pipeline.to(*args, **kwargs)
@@ -173,10 +173,8 @@ class PamelaSteeringPipeline(DiffusionPipeline):
         self._move_scorer(self.pipeline._execution_device)
 
     def _move_scorer(self, device: torch.device) -> None:
-        scorer = self.scorer
-        if not isinstance(scorer, torch.nn.Module):
-            scorer, _ = of_people(scorer, None)
-        model = getattr(scorer, "model", scorer)
+        scorer, _ = of_people(self.scorer, None)
+        model = scorer.model if isinstance(scorer, PersonalReward) else scorer
         if isinstance(model, torch.nn.Module):
             model.to(device)
 

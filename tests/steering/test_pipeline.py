@@ -288,6 +288,25 @@ class TestComponents:
         steering = PamelaSteeringPipeline(stable_diffusion(), copy, processor).to("meta")
         assert steering.device.type == copy.device.type == steering.pipeline.unet.device.type == "meta"
 
+    def test_rewards_move_whole_or_not_at_all(self, taste):
+        class Headed(Redness, torch.nn.Module):
+            """A module with a part that is called as a PAMELA reward's model is."""
+
+            def __init__(self):
+                super().__init__()
+                self.model, self.head = torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
+
+        module, own = Headed(), Redness()
+        own.model = torch.nn.Linear(2, 2)
+        for scorer in (module, own):
+            PamelaSteeringPipeline(stable_diffusion(), scorer).to("meta")
+        assert {parameter.device.type for parameter in module.parameters()} == {"meta"}
+        assert own.model.weight.device.type == "cpu"
+        model, processor, ann, _ = taste
+        copy = PamelaForPersonalizedScoring(model.config)
+        PamelaSteeringPipeline(stable_diffusion(), PersonalReward(copy, processor).of(ann)).to("meta")
+        assert copy.device.type == "meta"
+
     def test_offload(self, taste):
         """With the hooks of accelerate, from the CPU to the CPU where there is nothing else; the scorer has none."""
         pytest.importorskip("accelerate")
